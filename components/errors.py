@@ -1,0 +1,67 @@
+"""Every error the system raises on purpose, and the exit code each class ends a process with.
+
+    QuarkmedError
+    ├── UserError                2   bad input: fix it, never retried
+    │   ├── SettingsError            params.yaml, a profile or an override
+    │   ├── DataError                a malformed line, a missing file
+    │   └── ServiceError             a port taken, a service that does not answer
+    ├── Preempted               43   told to stop (SIGTERM): checkpointed, go on later
+    ├── OutOfMemory             44   once more with a smaller micro-batch
+    ├── Diverged                45   NaN or loss spike: stopped at the last good state
+    └── StorageError             2   a damaged or foreign checkpoint, a failed checksum, a full disk
+
+A message says what was wrong (value, file:line or parameter key), why it matters and what to do.
+"""
+
+EXIT_USER_ERROR = 2
+EXIT_PREEMPTED = 43
+EXIT_OUT_OF_MEMORY = 44
+EXIT_DIVERGED = 45
+
+
+class QuarkmedError(Exception):
+    """Root of the tree; `exit_code` is what the process that meets it ends with."""
+
+    exit_code = 1
+
+
+class UserError(QuarkmedError):
+    """The input is wrong; running again without a change cannot help."""
+
+    exit_code = EXIT_USER_ERROR
+
+
+class SettingsError(UserError):
+    """A parameter is unknown, mistyped or out of range."""
+
+
+class DataError(UserError):
+    """A source, case or sample file is missing or malformed; the message starts with file:line."""
+
+
+class ServiceError(UserError):
+    """A local service cannot start or does not answer."""
+
+
+class StorageError(QuarkmedError):
+    """A stored object is missing, damaged or foreign, or cannot be written."""
+
+    exit_code = EXIT_USER_ERROR
+
+
+class Preempted(QuarkmedError):
+    """Asked to stop; the state was checkpointed first."""
+
+    exit_code = EXIT_PREEMPTED
+
+
+class OutOfMemory(QuarkmedError):
+    """The device's memory was exhausted."""
+
+    exit_code = EXIT_OUT_OF_MEMORY
+
+
+class Diverged(QuarkmedError):
+    """Training left the region where its numbers mean anything."""
+
+    exit_code = EXIT_DIVERGED

@@ -1,0 +1,141 @@
+"""All settings: params.yaml as one frozen, validated value; unknown keys are refused with the nearest right one."""
+
+import difflib
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from components.errors import SettingsError
+from components.settings.base import Section
+from components.settings.data import CurateSettings, HoldoutSettings, IndexSettings, KnowledgeSettings, SourcesSettings
+from components.settings.evaluation import EvaluateSettings, GateSettings
+from components.settings.system import RunSettings, SystemSettings
+from components.settings.training import (
+    AnswersSettings, InstructionsSettings, MixtureSettings, ModelSettings, PolicySettings, PromptsSettings,
+    RewardModelSettings, SupervisedSettings,
+)  # fmt: skip
+
+
+class Settings(Section):
+    """One field a section of params.yaml."""
+
+    run: RunSettings
+    system: SystemSettings
+    sources: SourcesSettings
+    curate: CurateSettings
+    knowledge: KnowledgeSettings
+    holdout: HoldoutSettings
+    index: IndexSettings
+    model: ModelSettings
+    pretraining: SupervisedSettings
+    instructions: InstructionsSettings
+    mixture: MixtureSettings
+    ift: SupervisedSettings
+    reward_models: RewardModelSettings
+    answers: AnswersSettings
+    sft: SupervisedSettings
+    cold_start: SupervisedSettings
+    prompts: PromptsSettings
+    grpo_reasoning: PolicySettings
+    grpo_general: PolicySettings
+    evaluate: EvaluateSettings
+    gate: GateSettings
+
+
+def load_settings(path: Path, *, profile: Path | None = None, overrides: Mapping[str, Any] | None = None) -> Settings:
+    """Read params.yaml, lay a profile and then overrides (dotted key → value) over it, and validate the whole.
+
+    Raises:
+        SettingsError: file missing, not YAML, an unknown key (with the nearest right one), or a value out of range.
+    """
+    values = read_yaml(path)
+    if profile is not None:
+        values = _overlay(values, read_yaml(profile))
+    for key, value in (overrides or {}).items():
+        nested: Any = value
+        for part in reversed(key.split(".")):
+            nested = {part: nested}
+        values = _overlay(values, nested)
+    try:
+        return Settings.model_validate(values)
+    except ValidationError as error:
+        raise SettingsError(_explain(error, path, values)) from None
+
+
+def read_yaml(path: Path) -> dict[str, Any]:
+    """Read a YAML mapping.
+
+    Raises:
+        SettingsError: the file is missing or is not a YAML mapping; names the line.
+    """
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except FileNotFoundError:
+        raise SettingsError(f"{path}: no such file; run from the project's root or name the file") from None
+    except yaml.YAMLError as error:
+        mark = getattr(error, "problem_mark", None)
+        line = f":{mark.line + 1}" if mark else ""
+        raise SettingsError(f"{path}{line}: not valid YAML ({getattr(error, 'problem', error)})") from None
+    if not isinstance(values, dict):
+        raise SettingsError(f"{path}: expected a mapping of sections, found {type(values).__name__}")
+    return values
+
+
+def _overlay(base: dict[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in top.items():
+        if isinstance(value, Mapping) and isinstance(merged.get(key), dict):
+            merged[key] = _overlay(merged[key], value)
+        else:
+            merged[key] = value
+    return merged
+
+
+def _explain(error: ValidationError, path: Path, values: dict[str, Any]) -> str:
+    lines = []
+    for problem in error.errors():
+        location = [str(part) for part in problem["loc"]]
+        key = ".".join(location)
+        where = f"{path}{_line_of(path, location)}: {key}"
+        if problem["type"] == "extra_forbidden":
+            known = _fields_at(location[:-1])
+            near = difflib.get_close_matches(location[-1], known, n=1)
+            hint = f"did you mean {'.'.join([*location[:-1], near[0]])}?" if near else f"known keys: {', '.join(known)}"
+            lines.append(f"{where}: unknown key; {hint}")
+        elif problem["type"] == "missing":
+            lines.append(f"{where}: missing; add it")
+        else:
+            lines.append(f"{where}: {problem['msg']} (found {problem['input']!r})")
+    return "\n".join(lines)
+
+
+def _fields_at(location: list[str]) -> list[str]:
+    model: type[BaseModel] = Settings
+    for part in location:
+        field = model.model_fields.get(part)
+        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
+            return []
+        model = field.annotation
+    return sorted(model.model_fields)
+
+
+def _line_of(path: Path, location: list[str]) -> str:
+    """Return ":<line>" of a key in the YAML file, as deep as the file has it."""
+    try:
+        node = yaml.compose(path.read_text(encoding="utf-8"))
+    except (OSError, yaml.YAMLError):
+        return ""
+    line = None
+    for part in location:
+        if not isinstance(node, yaml.MappingNode):
+            break
+        for key_node, value_node in node.value:
+            if key_node.value == part:
+                line, node = key_node.start_mark.line + 1, value_node
+                break
+        else:
+            break
+    return f":{line}" if line else ""

@@ -1,0 +1,22 @@
+"""Settings of the run itself: seed, threads, folders."""
+
+from pydantic import Field
+
+from components.settings.base import Section
+
+
+class RunSettings(Section):
+    """What every stage shares."""
+
+    seed: int = Field(default=20, ge=0)
+    threads: int = Field(default=2, ge=1, description="torch threads; fixed, because results depend on it")
+
+
+class SystemSettings(Section):
+    """Where things lie and listen; never changes a result."""
+
+    store: str = Field(default="var/store", description="folder of the artifact store")
+    model_name: str = Field(default="quarkmed", description="name in the model registry")
+    prefect_port: int = Field(default=4217, ge=1024, le=65535)
+    mlflow_port: int = Field(default=5217, ge=1024, le=65535)
+    promote: str = Field(default="auto", pattern="^(auto|never)$")

@@ -1,0 +1,138 @@
+"""Settings of the model and of every stage that trains it."""
+
+from typing import Literal
+
+from pydantic import Field, model_validator
+
+from components.settings.base import Section
+
+
+class ModelSettings(Section):
+    """The model made from scratch (laptop), or the folder of one to go on from."""
+
+    folder: str | None = Field(default=None, description="a Hugging Face folder to continue from; null: a small Qwen3 from scratch")
+    vocabulary: int = Field(default=3072, ge=512)
+    hidden: int = Field(default=192, ge=16)
+    layers: int = Field(default=6, ge=1)
+    heads: int = Field(default=6, ge=1)
+    key_value_heads: int = Field(default=2, ge=1)
+    head_dimension: int = Field(default=32, ge=8)
+    intermediate: int = Field(default=512, ge=16)
+    context: int = Field(default=512, ge=64, description="tokens")
+
+    @model_validator(mode="after")
+    def _heads_divide(self) -> "ModelSettings":
+        if self.heads % self.key_value_heads:
+            raise ValueError(f"heads ({self.heads}) must be a multiple of key_value_heads ({self.key_value_heads})")
+        return self
+
+
+class OptimiserSettings(Section):
+    """AdamW with linear warm-up, then a cosine or a constant."""
+
+    learning_rate: float = Field(gt=0)
+    warmup_steps: int = Field(default=20, ge=0)
+    schedule: Literal["cosine", "constant", "linear"] = "cosine"
+    final_share: float = Field(default=0.1, ge=0, le=1, description="last learning rate as a share of the first")
+    weight_decay: float = Field(default=0.01, ge=0)
+    betas: tuple[float, float] = (0.9, 0.98)
+    clip_norm: float = Field(default=1.0, gt=0)
+
+
+class SupervisedSettings(Section):
+    """One run of supervised tuning, or of pre-training on plain text."""
+
+    optimiser: OptimiserSettings
+    steps: int = Field(ge=1, description="optimiser steps at most")
+    batch_samples: int = Field(default=64, ge=1, description="conversations a step (pre-training: see batch_tokens)")
+    batch_tokens: int = Field(default=0, ge=0, description="tokens a step; 0: count conversations instead")
+    micro_tokens: int = Field(default=8192, ge=64, description="tokens in one forward pass at most")
+    validate_every: int = Field(default=40, ge=1, description="steps between looks at the validation loss")
+    patience: int = Field(default=0, ge=0, description="looks without a better validation loss before the end; 0: never early")
+    checkpoint_every: int = Field(default=50, ge=1, description="steps between checkpoints")
+    precision: Literal["float32", "bfloat16"] = "bfloat16"
+
+
+class InstructionsSettings(Section):
+    """How instruction samples are made."""
+
+    samples_per_task: int = Field(default=600, ge=4)
+    noise_passages: int = Field(default=2, ge=0, description="irrelevant passages mixed into retrieval samples")
+
+
+class MixtureSettings(Section):
+    """The search for task-group ratios."""
+
+    start_up_trials: int = Field(default=5, ge=1, description="random trials before the Gaussian process leads; groups + 1 or more")
+    gp_trials: int = Field(default=5, ge=0, description="trials led by the Gaussian process; at least as many as start_up_trials")
+    trial_steps: int = Field(default=24, ge=1)
+    trial_cases: int = Field(default=160, ge=8, description="validation cases each trial is scored on")
+    floor: float = Field(default=0.03, ge=0, lt=0.2, description="least share of a group")
+    weights: dict[str, float] = Field(default_factory=dict, description="weight of a group's suite in the score; 1 where absent")
+    tuning: SupervisedSettings
+
+    @model_validator(mode="after")
+    def _enough_trials(self) -> "MixtureSettings":
+        if self.gp_trials < self.start_up_trials:
+            raise ValueError(f"gp_trials ({self.gp_trials}) must be at least start_up_trials ({self.start_up_trials})")
+        return self
+
+
+class RewardModelSettings(Section):
+    """Labelled candidates and the reward models tuned on them."""
+
+    prompts: int = Field(default=400, ge=8, description="training queries that candidates are sampled for")
+    candidates: int = Field(default=6, ge=2, description="candidates a query, over the checkpoints")
+    temperature: float = Field(default=1.0, gt=0)
+    max_new_tokens: int = Field(default=64, ge=4)
+    holdout_share: float = Field(default=0.2, gt=0, lt=0.9, description="share of clusters whose pairs measure accuracy")
+    centring: float = Field(default=0.01, ge=0, description="weight of the reward-centring term")
+    tuning: SupervisedSettings
+
+
+class AnswersSettings(Section):
+    """Best-of-N answers to queries."""
+
+    queries: int = Field(default=500, ge=8)
+    candidates: int = Field(default=8, ge=1)
+    passages: int = Field(default=3, ge=1)
+    temperature: float = Field(default=0.8, gt=0)
+    max_new_tokens: int = Field(default=64, ge=4)
+
+
+class PromptsSettings(Section):
+    """Which prompts reinforcement learning sees."""
+
+    rollouts: int = Field(default=8, ge=2, description="answers a prompt, to measure its pass rate")
+    temperature: float = Field(default=1.0, gt=0)
+    reasoning_prompts: int = Field(default=1200, ge=8, description="prompts of stage 1")
+    general_prompts: int = Field(default=150, ge=2, description="general prompts of stage 2; three times as many reasoning ones beside them")
+    pool: int = Field(default=3200, ge=16, description="training cases whose difficulty is measured")
+    minimum_pass_rate: float = Field(default=0.05, ge=0, le=1)
+    maximum_pass_rate: float = Field(default=0.95, ge=0, le=1)
+    max_new_tokens: int = Field(default=48, ge=4)
+
+
+class PolicySettings(Section):
+    """One GRPO stage."""
+
+    optimiser: OptimiserSettings
+    steps: int = Field(ge=1, description="optimiser steps; the epochs follow from it")
+    prompts_per_step: int = Field(default=32, ge=1)
+    completions: int = Field(default=8, ge=2, description="answers a prompt")
+    max_new_tokens: int = Field(default=48, ge=1)
+    temperature: float = Field(default=1.0, gt=0)
+    loss: Literal["grpo", "dapo", "dr_grpo"] = "dapo"
+    clip_low: float = Field(default=0.2, gt=0)
+    clip_high: float = Field(default=0.28, gt=0)
+    kl_weight: float = Field(default=0.01, ge=0)
+    kl: Literal["ratio_k3", "k2", "k3"] = "ratio_k3"
+    scale_advantages: bool = True
+    reward_weights: dict[str, float] = Field(default_factory=dict, description="weight of each reward in the sum")
+    epochs: int = Field(default=3, ge=1, description="passes over the prompts at least; mastered ones leave at the start of each")
+    mastered_pass_rate: float = Field(default=0.95, gt=0, le=1)
+    readmission: float = Field(default=0.1, ge=0, le=1, description="chance that a mastered prompt is looked at again in an epoch")
+    checkpoint_every: int = Field(default=25, ge=1)
+    micro_tokens: int = Field(default=16384, ge=64)
+    precision: Literal["float32", "bfloat16"] = "bfloat16"
+    kl_limit: float = Field(default=5.0, gt=0, description="mean KL to the reference (nats a token) above which the run stops as diverged")
