@@ -44,6 +44,8 @@ PROMPTS_REPORT = "artifacts/prompts/report.json"
 
 RESULTS = "artifacts/evaluate/results.parquet"  # one row an item and sampling
 METRICS = "artifacts/evaluate/metrics.json"  # {model: {suite: {value, low, high, n}}}
+CLAIMS = "artifacts/evaluate/claims.json"  # [{kind, model, against, suite, before, after, difference, low, high, n, is_shown, word, ...}]
+BREAKDOWNS = "artifacts/evaluate/breakdowns.json"  # {"cells": [...], "counts": [...]}
 REPORT = "artifacts/evaluate/report.html"
 
 BASE = "models/base.json"

@@ -1,1 +1,1 @@
-"""evaluation."""
+"""Scoring of models on the held-out cases, with intervals, claims and a report."""

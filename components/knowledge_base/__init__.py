@@ -1,1 +1,1 @@
-"""knowledge_base."""
+"""The project's own medical knowledge: schema, loading, subsets, triples."""

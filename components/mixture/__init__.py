@@ -1,1 +1,1 @@
-"""mixture."""
+"""The search for task-group ratios, and what it found."""

@@ -30,6 +30,11 @@ class CurateSettings(Section):
     minimum_words: int = Field(default=8, ge=1)
     maximum_symbol_share: float = Field(default=0.3, gt=0, le=1, description="share of characters neither letters, digits nor spaces")
     maximum_repeated_line_share: float = Field(default=0.5, gt=0, le=1)
+    minimum_medical_share: float = Field(default=0.02, ge=0, le=1, description="share of words that are medical terms")
+    languages: tuple[str, ...] = Field(default=("en",), description="languages kept; all are de-identified and measured")
+    high_impact: float = Field(default=10.0, gt=0, description="impact factor from which literature is graded B; twice this: A")
+    low_impact: float = Field(default=3.0, gt=0, description="impact factor below which literature is graded D")
+    outdated_years: int = Field(default=12, ge=1, description="age at which guidelines, pathways and inserts lose a grade")
 
 
 class KnowledgeSettings(Section):
@@ -45,8 +50,12 @@ class HoldoutSettings(Section):
 
     validation_share: float = Field(default=0.1, gt=0, lt=0.5)
     test_share: float = Field(default=0.25, gt=0, lt=0.5)
-    train_cases_per_task: int = Field(default=1200, ge=10)
+    train_cases: dict[str, int] = Field(
+        default={"exam": 100, "verified": 1200, "ability": 400, "grounded": 800, "preference": 1200, "safety": 150, "probes": 0},
+        description="training cases of each task of a suite, at most",
+    )
     validation_cases_per_suite: int = Field(default=400, ge=10)
+    noise_passages: int = Field(default=2, ge=0, le=6, description="irrelevant or contradicting passages in a grounded question")
     test_cases: dict[str, int] = Field(
         default={"probes": 1600, "exam": 1600, "verified": 2400, "ability": 2000, "grounded": 800, "preference": 800, "safety": 400},
         description="cases of each suite in the test split, at most",

@@ -1,6 +1,6 @@
 """Settings of evaluation and of the promotion gate."""
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
@@ -13,8 +13,14 @@ class EvaluateSettings(Section):
     """How models are scored on the test split."""
 
     temperature: float = Field(default=0.6, ge=0, description="of every sampled answer, as in the report")
-    samplings: dict[str, int] = Field(default={"verified": 2, "preference": 2}, description="samplings a case; 1 where absent")
-    max_new_tokens: int = Field(default=64, ge=4)
+    samplings: dict[SuiteName, Annotated[int, Field(ge=1)]] = Field(default={"verified": 2, "preference": 2}, description="samplings a case; 1 where absent")
+    max_new_tokens: dict[SuiteName, Annotated[int, Field(ge=1)]] = Field(
+        default={"exam": 32, "verified": 48, "ability": 32, "grounded": 64, "preference": 64, "safety": 48},
+        description="longest answer of a suite, in tokens; 64 where absent",
+    )
+    retrieval_cases: int = Field(default=400, ge=0, description="examination cases asked once more with passages; 0: none")
+    retrieval_passages: int = Field(default=1, ge=1, description="passages shown before such a question")
+    retrieval_words: int = Field(default=60, ge=5, description="words kept of each of those passages")
     bootstrap_draws: int = Field(default=2000, ge=100)
     confidence: float = Field(default=0.95, gt=0.5, lt=1)
     primary: dict[str, SuiteName] = Field(
@@ -24,6 +30,9 @@ class EvaluateSettings(Section):
         },
         description="the suite each stage must earn its place on",
     )  # fmt: skip
+    kept: dict[str, dict[SuiteName, Annotated[float, Field(gt=0)]]] = Field(
+        default={"grpo_general": {"verified": 0.02}}, description="model → suite → how much its stage may lose there"
+    )
 
 
 class GateSettings(Section):

@@ -50,6 +50,7 @@ class SupervisedSettings(Section):
     validate_every: int = Field(default=40, ge=1, description="steps between looks at the validation loss")
     patience: int = Field(default=0, ge=0, description="looks without a better validation loss before the end; 0: never early")
     checkpoint_every: int = Field(default=50, ge=1, description="steps between checkpoints")
+    spike_limit: float = Field(default=3.0, gt=0, description="nats a loss may exceed the mean of the last 20 steps; above it the run stops as diverged")
     precision: Literal["float32", "bfloat16"] = "bfloat16"
 
 
@@ -57,7 +58,6 @@ class InstructionsSettings(Section):
     """How instruction samples are made."""
 
     samples_per_task: int = Field(default=600, ge=4)
-    noise_passages: int = Field(default=2, ge=0, description="irrelevant passages mixed into retrieval samples")
 
 
 class MixtureSettings(Section):
@@ -67,6 +67,7 @@ class MixtureSettings(Section):
     gp_trials: int = Field(default=5, ge=0, description="trials led by the Gaussian process; at least as many as start_up_trials")
     trial_steps: int = Field(default=24, ge=1)
     trial_cases: int = Field(default=160, ge=8, description="validation cases each trial is scored on")
+    comparison_seeds: int = Field(default=2, ge=0, description="fresh seeds on which the chosen and the uniform mix are compared")
     floor: float = Field(default=0.03, ge=0, lt=0.2, description="least share of a group")
     weights: dict[str, float] = Field(default_factory=dict, description="weight of a group's suite in the score; 1 where absent")
     tuning: SupervisedSettings
@@ -87,17 +88,21 @@ class RewardModelSettings(Section):
     max_new_tokens: int = Field(default=64, ge=4)
     holdout_share: float = Field(default=0.2, gt=0, lt=0.9, description="share of clusters whose pairs measure accuracy")
     centring: float = Field(default=0.01, ge=0, description="weight of the reward-centring term")
+    margin_scale: float = Field(default=1.0, ge=0, description="reward units a unit of oracle-score difference asks for; 0: no margin")
     tuning: SupervisedSettings
 
 
 class AnswersSettings(Section):
     """Best-of-N answers to queries."""
 
-    queries: int = Field(default=500, ge=8)
-    candidates: int = Field(default=8, ge=1)
-    passages: int = Field(default=3, ge=1)
+    queries: int = Field(default=900, ge=8, description="training queries answered, general and grounded together")
+    grounded_share: float = Field(default=0.6, ge=0, le=1, description="share of the queries that show passages and ask for citations")
+    validation_queries: int = Field(default=160, ge=4, description="validation queries answered, for early stopping and the unbiased comparison")
+    candidates: int = Field(default=6, ge=1, description="candidates a query")
+    passages: int = Field(default=3, ge=1, description="passages retrieved for a general query, for the reviewers' sheet")
     temperature: float = Field(default=0.8, gt=0)
     max_new_tokens: int = Field(default=64, ge=4)
+    replay_share: float = Field(default=0.35, ge=0, lt=0.9, description="share of the tuning samples replayed from instructions, so that what was learnt is kept")
 
 
 class PromptsSettings(Section):
@@ -128,6 +133,12 @@ class PolicySettings(Section):
     kl_weight: float = Field(default=0.01, ge=0)
     kl: Literal["ratio_k3", "k2", "k3"] = "ratio_k3"
     scale_advantages: bool = True
+    combine_rewards: Literal["sum", "per_reward"] = Field(
+        default="sum", description="sum: rewards are summed, then normalised; per_reward: each is normalised first (GDPO)"
+    )
+    mask_truncated: bool = Field(default=True, description="leave answers cut at max_new_tokens out of the loss")
+    refill_rounds: int = Field(default=1, ge=0, description="further rounds of prompts a step, in place of groups without spread")
+    table_every: int = Field(default=40, ge=1, description="steps between completions tables")
     reward_weights: dict[str, float] = Field(default_factory=dict, description="weight of each reward in the sum")
     epochs: int = Field(default=3, ge=1, description="passes over the prompts at least; mastered ones leave at the start of each")
     mastered_pass_rate: float = Field(default=0.95, gt=0, le=1)

@@ -1,0 +1,1 @@
+"""Tasks, a file for each family; `registry.py` lists them."""

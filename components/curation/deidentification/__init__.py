@@ -1,0 +1,1 @@
+"""Finding and replacing what identifies a person: patterns, dictionaries, context, surrogates."""

@@ -1,0 +1,138 @@
+"""Decoding one sub-batch: prefill each prompt once, then draw token by token for the rows still live.
+
+No step loops over rows in Python. Finished rows are compacted away in batches.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from components.generation.drawing import draw_tokens
+from components.generation.key_value_cache import LayerCache, attend_two_parts
+from components.generation.sampler import SamplingOptions
+from components.modeling.attention import rotated_heads
+from components.modeling.forward import feed_forward, final_norm, forward_weights, project_heads, rotary_tables
+from components.modeling.packing import pack_sequences
+from components.modeling.weights import DecoderWeights
+
+COMPACT_BELOW = 0.85  # live share under which finished rows are dropped
+
+
+@dataclass(frozen=True)
+class Drawn:
+    """What was drawn for the rows of a sub-batch, prompt by prompt."""
+
+    ids: Tensor  # (rows, max new tokens), int64
+    logprobs: Tensor  # the same, float32
+    lengths: Tensor  # (rows,), the stop token counted
+    is_stopped: Tensor  # (rows,), False: ended by the length limit
+
+
+class Decoding:
+    """The state of one sub-batch; row tensors hold the rows not yet compacted away."""
+
+    def __init__(
+        self,
+        weights: DecoderWeights,
+        head_VD: Tensor,
+        prompts: Sequence[Sequence[int]],
+        *,
+        options: SamplingOptions,
+        numbers: Tensor,
+        stops: Tensor,
+    ) -> None:
+        self.weights, self.head_VD, self.options, self.numbers, self.stops = weights, head_VD, options, numbers, stops
+        rows = len(prompts) * options.samples
+        self.owner = torch.arange(len(prompts)).repeat_interleave(options.samples)  # prompt of each row
+        self.width = options.samples  # rows a prompt at most
+        self.slots = torch.arange(rows)  # place of each row in the (prompts, width) grid
+        self.row = torch.arange(rows)  # place of each row in the results
+        self.is_live = torch.ones(rows, dtype=torch.bool)
+        self.positions = torch.tensor([len(prompt) for prompt in prompts]).index_select(0, self.owner)
+        self.hidden = self._prefill(prompts).index_select(0, self.owner)
+        self.drawn = Drawn(
+            ids=torch.zeros(rows, options.max_new_tokens, dtype=torch.int64),
+            logprobs=torch.zeros(rows, options.max_new_tokens),
+            lengths=torch.zeros(rows, dtype=torch.int64),
+            is_stopped=torch.zeros(rows, dtype=torch.bool),
+        )
+
+    def run(self) -> Drawn:
+        """Draw until every row has stopped or is full."""
+        for step in range(self.options.max_new_tokens):
+            tokens, logprobs = self._draw(step)
+            live = self.row[self.is_live]
+            self.drawn.ids[live, step] = tokens[self.is_live]
+            self.drawn.logprobs[live, step] = logprobs[self.is_live]
+            self.drawn.lengths[live] = step + 1
+            has_stopped = torch.isin(tokens, self.stops) & self.is_live
+            self.drawn.is_stopped[self.row[has_stopped]] = True
+            self.is_live &= ~has_stopped
+            remaining = int(self.is_live.sum())
+            if not remaining or step + 1 == self.options.max_new_tokens:
+                break
+            if remaining < COMPACT_BELOW * len(self.row):
+                tokens = self._compact(tokens, filled=step)
+            self._advance(tokens, step)
+        return self.drawn
+
+    def _prefill(self, prompts: Sequence[Sequence[int]]) -> Tensor:
+        """Run the prompts once; fill the prompt part of the caches; return each prompt's last hidden state."""
+        batch = pack_sequences(prompts)
+        lengths, starts = torch.tensor(batch.lengths), torch.tensor(batch.starts)
+        longest, rows = int(lengths.max()), len(self.owner)
+        columns = torch.arange(longest)
+        is_real = columns < lengths[:, None]
+        index = torch.where(is_real, starts[:, None] + columns, 0).flatten()
+        dtype = self.weights.dtype
+        self.mask = None if bool(is_real.all()) else torch.zeros(is_real.shape, dtype=dtype).masked_fill(~is_real, -torch.inf)[self.owner, None, None]
+        self.caches: list[LayerCache] = []
+
+        def collect(keys: Tensor, values: Tensor) -> None:
+            heads, size = keys.shape[1:]
+            parts = [part.index_select(0, index).view(len(prompts), longest, heads, size).transpose(1, 2).contiguous() for part in (keys, values)]
+            suffix = [keys.new_empty(rows, heads, self.options.max_new_tokens, size) for _ in range(2)]
+            self.caches.append(LayerCache(*parts, *suffix))
+
+        hidden_TD = forward_weights(self.weights, batch, collect=collect)
+        return hidden_TD.index_select(0, starts + lengths - 1)
+
+    def _draw(self, step: int) -> tuple[Tensor, Tensor]:
+        """Return each row's next token and its log-probability at the sampling temperature."""
+        logits_RV = functional.linear(self.hidden.to(self.weights.dtype), self.head_VD).float()
+        return draw_tokens(logits_RV, self.numbers[self.row, step], temperature=self.options.temperature)
+
+    def _compact(self, tokens: Tensor, *, filled: int) -> Tensor:
+        """Drop finished rows, and prompts with none left; return the kept rows' tokens."""
+        kept = self.is_live.nonzero()[:, 0]
+        prompts, owner, counts = self.owner.index_select(0, kept).unique_consecutive(return_inverse=True, return_counts=True)
+        are_dropped = len(prompts) < self.caches[0].prompt_keys.shape[0]
+        for cache in self.caches:
+            cache.keep(kept, prompts if are_dropped else None, filled=filled)
+        if self.mask is not None:
+            self.mask = self.mask.index_select(0, kept)
+        self.owner, self.width = owner, int(counts.max())
+        within = torch.arange(len(kept)) - (counts.cumsum(0) - counts).index_select(0, owner)
+        self.slots = owner * self.width + within
+        self.row, self.positions = self.row.index_select(0, kept), self.positions.index_select(0, kept)
+        self.is_live = torch.ones(len(kept), dtype=torch.bool)
+        return tokens.index_select(0, kept)
+
+    def _advance(self, tokens: Tensor, step: int) -> None:
+        """Run the drawn tokens through the model; their keys and values take suffix position `step`."""
+        weights = self.weights
+        cosine, sine = rotary_tables(weights, self.positions + step)
+        hidden = weights.embedding.index_select(0, tokens)
+        for layer, cache in zip(weights.layers, self.caches, strict=True):
+            joined = project_heads(hidden, layer, weights)
+            queries, keys, values = rotated_heads(joined, layer.head_norms, cosine, sine, weights.shape)
+            cache.suffix_keys[:, :, step] = keys
+            cache.suffix_values[:, :, step] = values
+            queries = queries.unflatten(1, (weights.shape.key_value_heads, -1))
+            attended = attend_two_parts(queries, cache, filled=step + 1, slots=self.slots, width=self.width, mask=self.mask)
+            hidden = hidden + functional.linear(attended.flatten(1), layer.output)
+            hidden = hidden + feed_forward(hidden, layer, weights)
+        self.hidden = final_norm(hidden, weights)

@@ -1,0 +1,51 @@
+"""Drawing one token a row from logits: by inverse CDF in two levels, or the most probable one.
+
+The cumulated sum runs over blocks first and then inside the block found, a third of the time of one long sum (2-core
+CPU, 512 × 3072: 0.9 ms against 2.1; `torch.multinomial` 15).
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+BLOCK = 64  # tokens summed together in the first level
+
+
+def draw_tokens(logits_RV: Tensor, numbers_R: Tensor, *, temperature: float) -> tuple[Tensor, Tensor]:
+    """Return each row's token and its log-probability.
+
+    The token is the first whose cumulated probability exceeds the row's number; at temperature 0 the most probable one,
+    its log-probability at temperature 1.
+
+    Args:
+        logits_RV: (rows, vocabulary), float32; overwritten.
+        numbers_R: (rows,), in [0, 1).
+    Returns:
+        tokens_R int64 and logprobs_R float32.
+    """
+    if temperature > 0:
+        logits_RV = logits_RV.div_(temperature)
+    highest, best = logits_RV.max(dim=-1, keepdim=True)
+    shares_RV = logits_RV.sub_(highest).exp_()
+    if temperature > 0:
+        tokens, total = _inverse_cdf(shares_RV, numbers_R)
+    else:
+        tokens, total = best, shares_RV.sum(dim=-1, keepdim=True)
+    return tokens[:, 0], (shares_RV.gather(1, tokens) / total).log()[:, 0]
+
+
+def _inverse_cdf(shares_RV: Tensor, numbers_R: Tensor) -> tuple[Tensor, Tensor]:
+    rows, vocabulary = shares_RV.shape
+    padded = functional.pad(shares_RV, (0, -vocabulary % BLOCK)) if vocabulary % BLOCK else shares_RV
+    blocks = padded.view(rows, -1, BLOCK)
+    cumulated = blocks.sum(dim=-1).cumsum(dim=-1)
+    total = cumulated[:, -1:].clone()
+    wanted = numbers_R[:, None] * total
+    # Rounding may put `wanted` at the very end: it then belongs to the last block with any share.
+    last = (cumulated >= total).int().argmax(dim=-1, keepdim=True)
+    block = torch.minimum(torch.searchsorted(cumulated, wanted, right=True), last)
+    before = torch.where(block > 0, cumulated.gather(1, (block - 1).clamp_(min=0)), 0.0)
+    inside = blocks.gather(1, block[:, :, None].expand(-1, -1, BLOCK))[:, 0].cumsum(dim=-1)
+    last_inside = (inside >= inside[:, -1:]).int().argmax(dim=-1, keepdim=True)
+    place = torch.minimum(torch.searchsorted(inside, wanted - before, right=True), last_inside)
+    return block * BLOCK + place, total

@@ -1,0 +1,51 @@
+"""What every sampler is: prompts of token ids in, completions with their log-probabilities out."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Literal, Protocol
+
+from components.errors import SettingsError
+
+FinishReason = Literal["stop", "length"]
+Progress = Callable[[int, int], None]
+
+
+@dataclass(frozen=True)
+class SamplingOptions:
+    """How answers are drawn. Nothing but temperature shapes the distribution: top-p 1, top-k off, no penalties."""
+
+    max_new_tokens: int
+    samples: int = 1
+    temperature: float = 1.0  # 0: the most probable token
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        if self.max_new_tokens < 1 or self.samples < 1 or self.temperature < 0:
+            raise SettingsError(
+                f"sampling: max_new_tokens {self.max_new_tokens} and samples {self.samples} must be at least 1 and "
+                f"temperature {self.temperature} not below 0"
+            )
+
+
+@dataclass(frozen=True)
+class Completion:
+    """One drawn answer.
+
+    `ids` hold the stop token where there is one; `logprobs` are of each id at the sampling temperature (at temperature 1
+    for greedy answers); `text` is decoded without control tokens.
+    """
+
+    ids: tuple[int, ...]
+    logprobs: tuple[float, ...]
+    finish_reason: FinishReason
+    text: str
+
+
+class Sampler(Protocol):
+    """Draws completions; results are in the order of the prompts, `samples` for each."""
+
+    def generate(
+        self, prompts: Sequence[Sequence[int]], options: SamplingOptions, *, progress: Progress | None = None
+    ) -> list[list[Completion]]:
+        """Return the completions of every prompt; `progress(done, total)` counts prompts."""
+        ...

@@ -1,0 +1,21 @@
+"""Text for what the library leaves out: the uncovered points of one entity, written into one paragraph.
+
+The report closes its gaps the same way: find what is not covered, synthesise, look again. Only points that the graph
+itself states are written; nothing is invented.
+"""
+
+from collections.abc import Iterator, Sequence
+
+from components.knowledge.points import KnowledgePoint
+
+POINTS_PER_PARAGRAPH = 6
+
+
+def synthesise(points: Sequence[KnowledgePoint]) -> Iterator[tuple[str, str]]:
+    """Yield (entity, paragraph) for uncovered points, at most `POINTS_PER_PARAGRAPH` points a paragraph."""
+    by_entity: dict[str, list[KnowledgePoint]] = {}
+    for point in points:
+        by_entity.setdefault(point.entity, []).append(point)
+    for entity, members in sorted(by_entity.items()):
+        for start in range(0, len(members), POINTS_PER_PARAGRAPH):
+            yield entity, " ".join(point.text for point in members[start : start + POINTS_PER_PARAGRAPH])

@@ -1,0 +1,74 @@
+"""Run stages in one warm local process, and act on how they end.
+
+A change of the code since the process started means a new process, so that a stage never runs code other than the
+bytes its key was made from. A process that dies is replaced once: the stage goes on from its last checkpoint.
+"""
+
+import os
+from pathlib import Path
+from typing import Any
+
+from components.launch.local_process import LocalProcess, WorkerDied
+from components.pipeline.running import STAGE_TABLE, StageRun
+
+PRELOAD = ("transformers.models.qwen3.modeling_qwen3", "safetensors.torch")
+
+
+class StageLauncher:
+    """Launches stages by name; `function_call` runs anything else that needs the warm process (scoring a champion)."""
+
+    def __init__(self, root: Path, *, threads: int, log: Path, table: str = STAGE_TABLE, preload: tuple[str, ...] = PRELOAD) -> None:
+        self.root = root
+        self.table = table
+        self._threads = threads
+        self._preload = preload
+        environment = {"OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false", "PYTHONHASHSEED": "0", "HF_HUB_OFFLINE": "1"}
+        self._process = LocalProcess(root, log=log, environment=environment)
+        self._stamp: int | None = None
+
+    def warm_up(self) -> None:
+        """Start the process and let it import; returns at once."""
+        self._stamp = _code_stamp(self.root)
+        self._process.start()
+        self._process.submit("components.launch.torch_setup:prepare_torch", threads=self._threads, preload=self._preload)
+
+    def run_stage(self, name: str) -> StageRun:
+        """Run a stage and return how it ended.
+
+        Raises:
+            QuarkmedError: whatever the stage raised; WorkerDied where the process died twice.
+        """
+        return StageRun(**self.function_call("components.pipeline.running:execute_stage", name=name, root=str(self.root), table=self.table))
+
+    def function_call(self, function: str, **arguments: Any) -> Any:
+        """Run "module:name" in the warm process; once more in a new one where the process dies."""
+        if not self._process.is_alive or self._stamp != _code_stamp(self.root):
+            self.close()
+            self.warm_up()
+        try:
+            return self._process.call(function, **arguments)
+        except WorkerDied:
+            self.close()
+            self.warm_up()
+            return self._process.call(function, **arguments)
+
+    @property
+    def pid(self) -> int | None:
+        """The worker's process id."""
+        return self._process.pid
+
+    def close(self) -> None:
+        """End the process."""
+        self._process.close()
+
+
+def _code_stamp(root: Path) -> int:
+    """Return a number that changes when any source file below components/ does."""
+    stamps = []
+    for folder, folders, files in os.walk(root / "components"):
+        folders[:] = sorted(name for name in folders if name != "__pycache__")
+        for name in sorted(files):
+            if name.endswith((".py", ".j2", ".json", ".jinja")):
+                status = os.stat(os.path.join(folder, name))
+                stamps.append((folder, name, status.st_mtime_ns, status.st_size))
+    return hash(tuple(stamps))

@@ -1,0 +1,71 @@
+"""Elementwise parts of a decoder layer with backwards of their own: fewer passes over memory than autograd's.
+
+Each is exact and equals its plain form (tests/modeling/test_fused.py). At hidden size 192 a CPU spends half of a training
+step on such parts, so their memory passes are counted. Norm weights are not applied here: they are folded into the matrix
+that follows (`weights.py`), whose gradient carries theirs.
+"""
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+
+def normalise(hidden_TD: Tensor, *, epsilon: float, dtype: torch.dtype) -> Tensor:
+    """Return hidden / rms(hidden) in `dtype` (arXiv:1910.07467, without its weight); input float32."""
+    return _Normalise.apply(hidden_TD, epsilon, dtype)
+
+
+def gated_silu(gate_up: Tensor) -> Tensor:
+    """Return silu(gate) · up of (tokens, 2 · intermediate) (arXiv:2002.05202)."""
+    return _GatedSilu.apply(gate_up)
+
+
+def rotate(values: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+    """Apply the rotary embedding to (tokens, heads, size): x · cos + (−x₂, x₁) · sin (arXiv:2104.09864).
+
+    Args:
+        cosine, sine: (tokens, 1, size / 2).
+    """
+    half = values.shape[-1] // 2
+    first, second = values[..., :half], values[..., half:]
+    rotated = torch.empty_like(values)
+    torch.mul(first, cosine, out=rotated[..., :half]).addcmul_(second, sine, value=-1)
+    torch.mul(second, cosine, out=rotated[..., half:]).addcmul_(first, sine)
+    return rotated
+
+
+def normalise_backward(grad: Tensor, normed: Tensor, scale: Tensor) -> Tensor:
+    """Return the gradient of x from that of x̂ = x · scale: scale · (g − x̂ · mean(g · x̂)) over the last dimension."""
+    projection = torch.linalg.vecdot(grad, normed).unsqueeze(-1).mul_(1 / normed.shape[-1])
+    return torch.addcmul(grad, normed, projection, value=-1).mul_(scale)
+
+
+class _Normalise(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, hidden, epsilon, dtype):  # type: ignore[no-untyped-def]
+        normed, scale = torch.ops.aten._fused_rms_norm(hidden, [hidden.shape[-1]], None, epsilon)
+        ctx.save_for_backward(normed, scale)
+        return normed.to(dtype)
+
+    @staticmethod
+    def backward(ctx, grad):  # type: ignore[no-untyped-def]
+        normed, scale = ctx.saved_tensors
+        return normalise_backward(grad.float(), normed, scale), None, None
+
+
+class _GatedSilu(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, gate_up):  # type: ignore[no-untyped-def]
+        gate, up = gate_up.chunk(2, dim=-1)
+        ctx.save_for_backward(gate_up)
+        return functional.silu(gate).mul_(up)
+
+    @staticmethod
+    def backward(ctx, grad):  # type: ignore[no-untyped-def]
+        (gate_up,) = ctx.saved_tensors
+        gate, up = gate_up.chunk(2, dim=-1)
+        result = torch.empty_like(gate_up)
+        grad_gate, grad_up = result.chunk(2, dim=-1)
+        torch.mul(functional.silu(gate), grad, out=grad_up)
+        grad_gate.copy_(torch.ops.aten.silu_backward(grad * up, gate))
+        return result

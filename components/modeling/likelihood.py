@@ -1,0 +1,71 @@
+"""Scoring options by likelihood: how probable each option's text is after a raw prefix."""
+
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
+
+import torch
+
+from components.modeling.forward import forward_packed
+from components.modeling.logprobs import selected_logprobs
+from components.modeling.packing import answer_targets, pack_trees
+from components.modeling.tokenizers import encode_texts
+from components.modeling.weights import Precision
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+BATCH_TOKENS = 8192
+
+
+@torch.no_grad()
+def option_logprobs(
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerFast",
+    prefixes: Sequence[str],
+    options: Sequence[Sequence[str]],
+    *,
+    precision: Precision = "float32",
+    progress: Callable[[int, int], None] | None = None,
+) -> list[list[float]]:
+    """Return the mean log-probability of every option's tokens after its prefix (outer: prefixes; inner: options).
+
+    A text takes `<|endoftext|>` before it, as documents did in pre-training. Prefix and option are tokenised apart, so an
+    option should bring its own leading space.
+    """
+    start = tokenizer.convert_tokens_to_ids("<|endoftext|>")
+    prompts = [[start, *ids] for ids in encode_texts(tokenizer, prefixes)]
+    flat = encode_texts(tokenizer, [option for group in options for option in group])
+    trees, position = [], 0
+    for group in options:
+        trees.append(flat[position : position + len(group)])
+        position += len(group)
+    order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
+    scores: list[list[float]] = [[] for _ in prompts]
+    for batch in _batches(order, prompts, trees):
+        for index, values in zip(batch, _score(model, [prompts[i] for i in batch], [trees[i] for i in batch], precision), strict=True):
+            scores[index] = values
+        if progress:
+            progress(sum(1 for item in scores if item), len(prompts))
+    return scores
+
+
+def _score(model: "PreTrainedModel", prompts: list[list[int]], trees: list[list[list[int]]], precision: Precision) -> list[list[float]]:
+    packed = pack_trees(prompts, trees)
+    predictors, targets = answer_targets(packed, answers_per_prompt=[len(tree) for tree in trees])
+    hidden = forward_packed(model, packed, precision=precision).index_select(0, predictors)
+    logprobs = selected_logprobs(model, hidden, targets, precision=precision)
+    parts = iter(logprobs.split(list(packed.lengths)))
+    return [[float(next(parts).mean()) for _ in tree] for tree in trees]
+
+
+def _batches(order: list[int], prompts: list[list[int]], trees: list[list[list[int]]]) -> list[list[int]]:
+    batches: list[list[int]] = []
+    tokens = BATCH_TOKENS
+    for index in order:
+        size = len(prompts[index]) + sum(len(option) for option in trees[index])
+        if tokens + size > BATCH_TOKENS:
+            batches.append([])
+            tokens = 0
+        batches[-1].append(index)
+        tokens += size
+    return batches

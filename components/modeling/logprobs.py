@@ -1,0 +1,88 @@
+"""Log-probabilities of chosen tokens, temperature-scaled, in float32 and in chunks: logits are never held whole.
+
+log p(token) = z_token / temperature - logsumexp(z / temperature). The backward recomputes each chunk's logits, one
+product more for memory that does not grow with tokens × vocabulary.
+"""
+
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+from torch.nn import functional
+
+from components.modeling.weights import DTYPES, Precision
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+CHUNK_ELEMENTS = 1 << 22  # logits of one chunk: 16 MiB in float32
+
+
+def selected_logprobs(
+    model: "PreTrainedModel", hidden_TD: Tensor, targets_T: Tensor, *, temperature: float = 1.0, precision: Precision
+) -> Tensor:
+    """Return log p(target) of each token under the head's distribution at a temperature: (tokens,), float32.
+
+    Args:
+        hidden_TD: final hidden states, after the last norm.
+        temperature: above 0; the sampling temperature, for old, new and reference alike.
+    """
+    return logprobs_and_entropy(model, hidden_TD, targets_T, temperature=temperature, precision=precision)[0]
+
+
+def logprobs_and_entropy(
+    model: "PreTrainedModel",
+    hidden_TD: Tensor,
+    targets_T: Tensor,
+    *,
+    temperature: float = 1.0,
+    precision: Precision,
+    with_entropy: bool = False,
+) -> tuple[Tensor, Tensor]:
+    """Return `selected_logprobs` and each token's entropy in nats (not differentiable; zeros unless asked for)."""
+    dtype = DTYPES[precision]
+    head_VD = model.get_output_embeddings().weight.to(dtype)
+    return _SelectedLogprobs.apply(hidden_TD.to(dtype), head_VD, targets_T, temperature, with_entropy)
+
+
+def token_logits(model: "PreTrainedModel", hidden_TD: Tensor, *, precision: Precision) -> Tensor:
+    """Return the head's logits, (tokens, vocabulary), float32; for few tokens only."""
+    dtype = DTYPES[precision]
+    return functional.linear(hidden_TD.to(dtype), model.get_output_embeddings().weight.to(dtype)).float()
+
+
+class _SelectedLogprobs(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, hidden_TD, head_VD, targets_T, temperature, with_entropy):  # type: ignore[no-untyped-def]
+        chunk = max(1, CHUNK_ELEMENTS // head_VD.shape[0])
+        logprobs_T = torch.empty(len(targets_T), dtype=torch.float32)
+        normalisers_T = torch.empty_like(logprobs_T)
+        entropy_T = torch.zeros_like(logprobs_T)
+        for start in range(0, len(targets_T), chunk):
+            part = slice(start, start + chunk)
+            logits = functional.linear(hidden_TD[part], head_VD).float().div_(temperature)
+            normalisers_T[part] = logits.logsumexp(dim=-1)
+            logprobs_T[part] = logits.gather(1, targets_T[part, None])[:, 0] - normalisers_T[part]
+            if with_entropy:
+                shares = (logits - normalisers_T[part, None]).exp_()
+                entropy_T[part] = normalisers_T[part] - shares.mul_(logits).sum(dim=-1)
+        ctx.save_for_backward(hidden_TD, head_VD, targets_T, normalisers_T)
+        ctx.temperature, ctx.chunk = temperature, chunk
+        ctx.mark_non_differentiable(entropy_T)
+        return logprobs_T, entropy_T
+
+    @staticmethod
+    def backward(ctx, grad_T, _):  # type: ignore[no-untyped-def]
+        hidden_TD, head_VD, targets_T, normalisers_T = ctx.saved_tensors
+        grad_hidden = torch.empty_like(hidden_TD)
+        grad_head = torch.zeros(head_VD.shape, dtype=torch.float32)
+        for start in range(0, len(targets_T), ctx.chunk):
+            part = slice(start, start + ctx.chunk)
+            scale = grad_T[part, None] / ctx.temperature
+            logits = functional.linear(hidden_TD[part], head_VD).float().div_(ctx.temperature)
+            grad_logits = logits.sub_(normalisers_T[part, None]).exp_().mul_(-scale)
+            grad_logits.scatter_add_(1, targets_T[part, None], scale)
+            grad_logits = grad_logits.to(hidden_TD.dtype)
+            grad_hidden[part] = grad_logits @ head_VD
+            grad_head += grad_logits.t() @ hidden_TD[part]
+        return grad_hidden, grad_head.to(head_VD.dtype), None, None, None

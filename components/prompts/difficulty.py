@@ -1,0 +1,69 @@
+"""Difficulty by the model's own rollouts: pass rates, and which prompts are worth training on (report §3.3).
+
+The pass rate of a prompt is the mean verifier score over its rollouts, so partial credit counts; unscored rollouts are
+left out. A prompt always answered alike teaches nothing: it needs a pass rate within limits and scores that differ.
+"""
+
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from components.cases.case import Case
+from components.rewards.verifiers.registry import verify
+
+Outcome = Literal["kept", "too_hard", "too_easy", "no_spread", "unscored"]
+SPREAD_TOLERANCE = 1e-6
+BINS = 10
+
+
+@dataclass(frozen=True)
+class Difficulty:
+    """What the rollouts of one prompt say; `pass_rate` is None where none could be scored."""
+
+    case: Case
+    pass_rate: float | None
+    outcome: Outcome
+
+
+def measure_difficulty(case: Case, texts: Sequence[str], *, minimum: float, maximum: float) -> Difficulty:
+    """Grade the rollouts of a prompt and decide whether to keep it.
+
+    Args:
+        minimum, maximum: limits of the pass rate, inclusive, 0..1.
+    """
+    scores = [verdict.score for verdict in (verify(case, text) for text in texts) if verdict.score is not None]
+    if not scores:
+        return Difficulty(case, None, "unscored")
+    rate = sum(scores) / len(scores)
+    outcome: Outcome = "kept"
+    if rate < minimum:
+        outcome = "too_hard"
+    elif rate > maximum:
+        outcome = "too_easy"
+    elif max(scores) - min(scores) <= SPREAD_TOLERANCE:
+        outcome = "no_spread"
+    return Difficulty(case, rate, outcome)
+
+
+def difficulty_report(difficulties: Sequence[Difficulty]) -> dict[str, dict[str, object]]:
+    """Return for each task, and for all, the outcomes, the mean pass rate and its histogram in tenths."""
+    report = {}
+    for task in ["all", *sorted({difficulty.case.task for difficulty in difficulties})]:
+        chosen = [difficulty for difficulty in difficulties if task in ("all", difficulty.case.task)]
+        rates = [difficulty.pass_rate for difficulty in chosen if difficulty.pass_rate is not None]
+        report[task] = {
+            "prompts": len(chosen),
+            "mean_pass_rate": sum(rates) / len(rates) if rates else None,
+            "histogram": histogram(rates),
+            "outcomes": dict(sorted(Counter(difficulty.outcome for difficulty in chosen).items())),
+        }
+    return report
+
+
+def histogram(rates: Sequence[float]) -> list[int]:
+    """Return counts of rates in [0, .1), [.1, .2), … [.9, 1]."""
+    counts = [0] * BINS
+    for rate in rates:
+        counts[min(BINS - 1, int(rate * BINS + 1e-9))] += 1
+    return counts

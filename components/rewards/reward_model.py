@@ -1,0 +1,171 @@
+"""A pointwise reward model: a Qwen3 with a scalar head, read at the last token of the conversation.
+
+Stored as a safetensors folder that transformers loads as `Qwen3ForSequenceClassification` (num_labels 1) with no code of
+ours; the mean and scale of the rewards on its training answers lie in config.json (`reward_mean`, `reward_scale`), so
+the normalisation travels with the model. Only the final answer is judged, never the reasoning before it.
+"""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from components.conversations import Message
+from components.errors import StorageError
+from components.modeling.forward import forward_packed
+from components.modeling.packing import pack_trees
+from components.modeling.tokenizers import CONTROL_TOKENS, encode_samples, load_tokenizer
+from components.modeling.weights import Precision
+from components.rewards.answer_parsing import split_reasoning
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+BATCH_TOKENS = 16384
+Encoded = tuple[tuple[int, ...], tuple[int, ...]]  # (prompt ids, answer ids)
+
+
+class RewardModel:
+    """Scores answers; standardised by its own training answers, so that models can be averaged."""
+
+    def __init__(
+        self,
+        model: "PreTrainedModel",
+        tokenizer: "PreTrainedTokenizerFast",
+        *,
+        mean: float = 0.0,
+        scale: float = 1.0,
+        precision: Precision = "float32",
+    ) -> None:
+        self.model = model
+        self.tokenizer = tokenizer
+        self.mean = mean
+        self.scale = scale
+        self.precision = precision
+
+    @classmethod
+    def load(cls, folder: Path, *, precision: Precision = "float32") -> "RewardModel":
+        """Load a folder written by `save_reward_model`.
+
+        Raises:
+            StorageError: no reward model there, or its weights cannot be read.
+        """
+        from transformers import AutoModelForSequenceClassification
+        from transformers.utils import logging
+
+        logging.disable_progress_bar()
+        try:
+            model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32)
+        except (OSError, RuntimeError, ValueError) as error:
+            raise StorageError(f"{folder}: no reward model can be loaded ({str(error).splitlines()[0]}); run the stage reward_models") from error
+        config = model.config
+        return cls(
+            model.eval(), load_tokenizer(folder), mean=float(getattr(config, "reward_mean", 0.0)),
+            scale=float(getattr(config, "reward_scale", 1.0)), precision=precision,
+        )  # fmt: skip
+
+    @torch.no_grad()
+    def score(self, conversations: Sequence[Sequence[Message]], answers: Sequence[str]) -> list[float]:
+        """Return the standardised reward of each answer; neighbours with one prompt share its pass."""
+        encoded = encode_answers(self.tokenizer, conversations, answers)
+        rewards: list[float] = []
+        for batch in _batches(encoded):
+            rewards.extend(answer_rewards(self.model, batch, precision=self.precision).tolist())
+        return [(reward - self.mean) / self.scale for reward in rewards]
+
+
+def encode_answers(
+    tokenizer: "PreTrainedTokenizerFast", conversations: Sequence[Sequence[Message]], answers: Sequence[str]
+) -> list[Encoded]:
+    """Return (prompt ids, answer ids) of each conversation with its answer's final part as the last turn."""
+    whole = [
+        [*messages, Message(role="assistant", content=_without_control(split_reasoning(answer)[1]))]
+        for messages, answer in zip(conversations, answers, strict=True)
+    ]
+    encoded = []
+    for messages, (ids, mask) in zip(whole, encode_samples(tokenizer, whole), strict=True):
+        turns = sum(message.role == "assistant" for message in messages)
+        start = _last_turn_start(mask, turns)
+        encoded.append((tuple(ids[:start]), tuple(ids[start:])))
+    return encoded
+
+
+def answer_rewards(model: "PreTrainedModel", encoded: Sequence[Encoded], *, precision: Precision) -> Tensor:
+    """Return the raw reward of each answer, (answers,), float32: the head at the answer's last token.
+
+    Args:
+        encoded: (prompt ids, answer ids); neighbours with equal prompts are packed as one tree.
+    """
+    prompts: list[tuple[int, ...]] = []
+    answers: list[list[tuple[int, ...]]] = []
+    for prompt, answer in encoded:
+        if not prompts or prompts[-1] != prompt:
+            prompts.append(prompt)
+            answers.append([])
+        answers[-1].append(answer)
+    packed = pack_trees(prompts, answers)
+    last = torch.tensor([start + length - 1 for start, length in zip(packed.starts, packed.lengths, strict=True)])
+    hidden_TD = forward_packed(model, packed, precision=precision)
+    return torch.nn.functional.linear(hidden_TD.index_select(0, last).float(), model.score.weight)[:, 0]
+
+
+def create_reward_model(backbone: "PreTrainedModel", *, seed: int) -> "PreTrainedModel":
+    """Put a scalar head on a language model's decoder; head weights normal with std 1/√(hidden + 1) (2009.01325).
+
+    Raises:
+        StorageError: the backbone's config names no pad token, which the last-token read-out needs.
+    """
+    from transformers import Qwen3Config, Qwen3ForSequenceClassification
+
+    if backbone.config.pad_token_id is None:
+        raise StorageError("the backbone's config.json names no pad_token_id; a reward model cannot find the last token without it")
+    config = Qwen3Config.from_dict({**backbone.config.to_dict(), "num_labels": 1, "architectures": ["Qwen3ForSequenceClassification"]})
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        model = Qwen3ForSequenceClassification(config)
+        torch.nn.init.normal_(model.score.weight, std=(config.hidden_size + 1) ** -0.5)
+    model.base_model.load_state_dict(backbone.base_model.state_dict())
+    return model.eval()
+
+
+def save_reward_model(
+    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast", folder: Path, *, mean: float, scale: float
+) -> None:
+    """Write model, tokenizer and normalisation into a folder; equal weights give equal bytes."""
+    folder.mkdir(parents=True, exist_ok=True)
+    model.config.reward_mean = mean
+    model.config.reward_scale = scale
+    model.config.name_or_path = ""
+    model.save_pretrained(folder)
+    tokenizer.save_pretrained(folder)
+
+
+def _last_turn_start(mask: Sequence[bool], turns: int) -> int:
+    seen = 0
+    for index, is_answer in enumerate(mask):
+        if is_answer and (index == 0 or not mask[index - 1]):
+            seen += 1
+            if seen == turns:
+                return index
+    raise ValueError(f"{turns} assistant turns expected in a rendered conversation, {seen} found")
+
+
+def _without_control(text: str) -> str:
+    for token in CONTROL_TOKENS:
+        text = text.replace(token, " ")
+    return text
+
+
+def _batches(encoded: Sequence[Encoded]) -> list[list[Encoded]]:
+    batches: list[list[Encoded]] = []
+    used = BATCH_TOKENS
+    for item in encoded:
+        size = len(item[1]) + (0 if batches and batches[-1] and batches[-1][-1][0] == item[0] else len(item[0]))
+        if used + size > BATCH_TOKENS:
+            batches.append([])
+            used, size = 0, len(item[0]) + len(item[1])
+        batches[-1].append(item)
+        used += size
+    return batches

@@ -1,0 +1,1 @@
+"""Rule verifiers, one file each; `registry.py` names them."""

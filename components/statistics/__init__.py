@@ -1,0 +1,1 @@
+"""Intervals and tests of means whose items come in clusters (numpy only)."""

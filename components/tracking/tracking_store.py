@@ -1,0 +1,46 @@
+"""Where MLflow keeps its state: one SQLite database and one artifact folder under var/, written by one process."""
+
+import os
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from components.errors import StorageError
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
+
+FOLDER = "var/mlflow"
+EXPERIMENT = "quarkmed"
+
+
+def tracking_uri(root: Path) -> str:
+    """Return the store's address. The file store of MLflow is gone since 3.13; PostgreSQL serves a team."""
+    return f"sqlite:///{root / FOLDER / 'mlflow.db'}"
+
+
+def open_client(root: Path) -> "MlflowClient":
+    """Return a client of the project's store, making the database on first use.
+
+    Raises:
+        StorageError: the database cannot be opened.
+    """
+    os.environ.setdefault("MLFLOW_DISABLE_TELEMETRY", "true")
+    os.environ.setdefault("MLFLOW_ALLOW_PICKLE_DESERIALIZATION", "false")
+    from mlflow import MlflowClient
+    from mlflow.exceptions import MlflowException
+
+    (root / FOLDER).mkdir(parents=True, exist_ok=True)
+    try:
+        return MlflowClient(tracking_uri(root), registry_uri=tracking_uri(root))
+    except MlflowException as error:
+        raise StorageError(f"{root / FOLDER}/mlflow.db: cannot be opened ({error}); move the file away, MLflow is refilled from the records") from None
+
+
+def experiment_id(client: "MlflowClient", root: Path) -> str:
+    """Return the id of the project's experiment, making it on first use."""
+    found = client.get_experiment_by_name(EXPERIMENT)
+    if found is not None:
+        return str(found.experiment_id)
+    location = root / FOLDER / "artifacts"
+    location.mkdir(parents=True, exist_ok=True)
+    return str(client.create_experiment(EXPERIMENT, artifact_location=location.as_uri()))

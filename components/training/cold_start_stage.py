@@ -1,0 +1,57 @@
+"""Stage `cold_start`: two epochs on formatted reasoning samples, `<think>reasoning</think>answer`, from sft.
+
+Departure: the report starts from its base model; at this size the format is learnt on top of sft, so that what sft
+taught is kept. Samples come from the verified training cases: their reference reasoning and their full-mark answer.
+"""
+
+from collections import defaultdict
+from collections.abc import Sequence
+
+from components import layout
+from components.cases.case import Case
+from components.conversations import Message, Sample
+from components.documents import read_models, write_jsonl
+from components.errors import DataError
+from components.lineage import stable_fraction
+from components.stage import StageContext
+from components.training.tuned_model import tune_and_publish
+
+SEED_OFFSET = 400
+EPOCHS = 2
+
+
+def run(context: StageContext) -> None:
+    """Write the samples, tune and publish `cold_start`.
+
+    Raises:
+        DataError: the training cases hold no verified case with reasoning.
+    """
+    settings = context.section("cold_start")
+    path = context.read(layout.TRAIN_CASES)
+    samples = reasoning_samples(read_models(path, Case), count=settings.steps * settings.batch_samples // EPOCHS, seed=context.seed)
+    if not samples:
+        raise DataError(f"{path}: no verified training case carries reference.reasoning; run the stage holdout again")
+    write_jsonl(context.write(layout.COLD_START_SAMPLES), samples)
+    tune_and_publish(context, samples, parent=layout.SFT, output=layout.COLD_START, seed_offset=SEED_OFFSET)
+
+
+def reasoning_samples(cases: Sequence[Case], *, count: int, seed: int) -> list[Sample]:
+    """Return up to `count` samples, tasks in equal numbers as far as each has cases, in a fixed random order."""
+    by_task: dict[str, list[Case]] = defaultdict(list)
+    for case in cases:
+        if case.suite == "verified" and case.reference.get("reasoning"):
+            by_task[case.task].append(case)
+    queues = [sorted(members, key=lambda case: stable_fraction("cold_start", str(seed), case.id)) for _, members in sorted(by_task.items())]
+    chosen: list[Case] = []
+    for rank in range(max((len(queue) for queue in queues), default=0)):
+        chosen += [queue[rank] for queue in queues if rank < len(queue)]
+    return [_sample(case) for case in chosen[:count]]
+
+
+def _sample(case: Case) -> Sample:
+    answer = f"<think>{case.reference['reasoning']}</think>{case.answer}"
+    return Sample(
+        id=f"cold_start:{case.id}", task=case.task, group=case.group, level=case.level, case_id=case.id,
+        messages=(*case.messages, Message(role="assistant", content=answer)),
+        source_ids=case.source_ids, record_ids=case.record_ids,
+    )  # fmt: skip

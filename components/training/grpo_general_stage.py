@@ -1,0 +1,53 @@
+"""Stage 15, general reinforcement learning (report §3.4): three reasoning prompts to one general one.
+
+Reasoning prompts are rewarded by verifier and format, general ones by the reward models for honesty and helpfulness, the
+consistency scorer and the compliance verifier. Each reward is normalised within its group before they are summed
+(params.yaml: grpo_general.combine_rewards), since their scales have nothing in common.
+"""
+
+from collections.abc import Sequence
+
+from components import layout
+from components.cases.case import Case
+from components.knowledge_base.loading import load_knowledge_base
+from components.rewards.combination import BatchReward, RewardTerm, one_by_one
+from components.rewards.compliance import compliance_score
+from components.rewards.consistency import ConsistencyScorer
+from components.rewards.reward_model import RewardModel
+from components.stage import StageContext
+from components.training.policy.stage import is_verified, run_policy_stage, verifier_terms
+
+
+def run(context: StageContext) -> None:
+    """Tune grpo_reasoning on the mixed prompts and publish grpo_general."""
+    run_policy_stage(
+        context,
+        parent=layout.GRPO_REASONING,
+        prompts=layout.GENERAL_PROMPTS,
+        output=layout.GRPO_GENERAL,
+        terms=[*verifier_terms(), *_preference_terms(context)],
+    )
+
+
+def _preference_terms(context: StageContext) -> list[RewardTerm]:
+    precision = context.section(context.name).precision
+    honesty = RewardModel.load(context.fetch_model(layout.REWARD_HONESTY), precision=precision)
+    helpfulness = RewardModel.load(context.fetch_model(layout.REWARD_HELPFULNESS), precision=precision)
+    consistency = ConsistencyScorer(load_knowledge_base(context.read(layout.KNOWLEDGE_BASE)))
+    return [
+        RewardTerm("honesty", _model_reward(honesty), _is_general),
+        RewardTerm("helpfulness", _model_reward(helpfulness), _is_general),
+        RewardTerm("consistency", one_by_one(lambda case, text: consistency.score(text)), _is_general),
+        RewardTerm("compliance", one_by_one(compliance_score), _is_general),
+    ]
+
+
+def _is_general(case: Case) -> bool:
+    return not is_verified(case)
+
+
+def _model_reward(model: RewardModel) -> BatchReward:
+    def score(cases: Sequence[Case], texts: Sequence[str]) -> list[float]:
+        return model.score([case.messages for case in cases], texts)
+
+    return score

@@ -1,0 +1,200 @@
+"""The GRPO loop: sample groups, judge them, take one optimiser step, again (report §3.3–3.4, arXiv:2402.03300).
+
+    take prompts (mastered ones left at the epoch's start) → sample → rewards → advantages within the group
+    → drop groups without spread, refill → one optimiser step → record → checkpoint
+
+Departures from the report: one update a rollout, so the old policy is the current one and costs no pass; 8 or so
+rollouts a prompt at laptop scale instead of 32. Everything random is a function of (seed, step): no generator's state
+has to survive a kill.
+"""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from transformers import PreTrainedModel
+
+from components.errors import Diverged
+from components.generation.sampler import Sampler
+from components.lineage import stable_fraction
+from components.recorder import Recorder
+from components.settings.training import PolicySettings
+from components.storage.checkpoints import CheckpointFolder
+from components.training.optimisation import create_optimiser
+from components.training.policy.collection import Collection, collect_groups, completion_rows
+from components.training.policy.groups import PolicyPrompt, RewardFunction
+from components.training.policy.resampling import PromptResampler
+from components.training.policy.state import prompts_digest, restore_state, save_state, weights_digest
+from components.training.policy.update import UpdateStatistics, update_policy
+from components.training.schedule import learning_rate
+
+START_TOLERANCE = 1e-5  # nats: KL to the reference before the first step, where the weights are the same
+TABLE_GROUPS = 4
+
+
+@dataclass(frozen=True)
+class PolicyResult:
+    """What a policy run came to."""
+
+    steps: int
+    history: list[dict[str, int]]  # one entry an epoch: prompts, active, mastered, readmitted
+    summary: dict[str, float]
+
+
+@dataclass
+class PolicyRun:
+    """The parts of one run, so that a step can be read as one story."""
+
+    model: PreTrainedModel
+    reference: PreTrainedModel | None
+    optimiser: torch.optim.AdamW
+    prompts: dict[str, PolicyPrompt]
+    resampler: PromptResampler
+    reward: RewardFunction
+    sampler: Sampler
+    settings: PolicySettings
+    seed: int
+    mastery: str
+    recorder: Recorder
+    totals: dict[str, Any] = field(default_factory=lambda: {"rewards": [], "seconds": {}, "tokens": 0})
+
+    def step(self, number: int) -> None:
+        """Collect, update and record one optimiser step.
+
+        Raises:
+            Diverged: see `update_policy`; or the policy does not start at its reference.
+        """
+        epochs = len(self.resampler.history)
+        collected = collect_groups(
+            self.sampler, self.prompts, self.resampler, self.reward,
+            settings=self.settings, seed=self.seed, step=number, mastery=self.mastery,
+        )  # fmt: skip
+        for epoch in self.resampler.history[epochs:]:
+            self._record_epoch(epoch, number)
+        rate = learning_rate(number, steps=self.settings.steps, settings=self.settings.optimiser)
+        statistics = UpdateStatistics()
+        if collected.live:
+            statistics = update_policy(
+                self.model, self.reference, self.optimiser, collected.live, settings=self.settings, learning_rate=rate
+            )
+        if number == 0:
+            refuse_drift_at_start(statistics)
+        self._record(number, rate, collected, statistics)
+
+    def _record(self, number: int, rate: float, collected: Collection, statistics: UpdateStatistics) -> None:
+        values = collected.metrics(self.settings.reward_weights) | statistics.metrics() | {"learning_rate": rate}
+        self.totals["rewards"].append(values["reward"])
+        self.totals["tokens"] += values["sampled_tokens"]
+        for name in ("generate", "score", "reference", "policy"):
+            spent = self.totals["seconds"]
+            spent[name] = spent.get(name, 0.0) + values[f"seconds_{name}"]
+        self.recorder.metrics(values, step=number)
+        if number % self.settings.table_every == 0:
+            self.recorder.table(f"completions-{number:05d}", completion_rows(collected, groups=TABLE_GROUPS))
+        self.recorder.progress(number + 1, self.settings.steps, reward=values["reward"], kl=values["kl"])
+
+    def _record_epoch(self, epoch: dict[str, int], number: int) -> None:
+        self.recorder.metrics({f"epoch_{name}": value for name, value in epoch.items()}, step=number)
+        self.recorder.note(
+            f"epoch {epoch['epoch']}: {epoch['active']} of {epoch['prompts']} prompts; {epoch['mastered']} mastered, "
+            f"{epoch['readmitted']} of them looked at again"
+        )
+
+
+def optimise_policy(
+    model: PreTrainedModel,
+    prompts: Sequence[PolicyPrompt],
+    reward: RewardFunction,
+    *,
+    sampler: Sampler,
+    settings: PolicySettings,
+    seed: int,
+    recorder: Recorder,
+    checkpoints: CheckpointFolder | None = None,
+    mastery: str = "correct",
+) -> PolicyResult:
+    """Train the model in place for `settings.steps` optimiser steps, going on from the newest checkpoint.
+
+    Args:
+        prompts: with unique ids; more than the steps can pass over `settings.epochs` times are cut (noted).
+        reward: judges answers; see `RewardFunction`.
+        sampler: draws from `model` itself, so its weights are always current.
+        mastery: the reward that is a prompt's pass rate.
+    Raises:
+        Diverged: NaN, or KL above `kl_limit`; the last checkpoint is kept.
+        StorageError: a checkpoint that does not belong to this run.
+    """
+    chosen = prompts_for_epochs(prompts, settings, seed=seed)
+    if len(chosen) < len(prompts):
+        recorder.note(f"{len(chosen)} of {len(prompts)} prompts are used, so that {settings.epochs} epochs fit {settings.steps} steps")
+    run = _start(model, chosen, reward, sampler=sampler, settings=settings, seed=seed, recorder=recorder, mastery=mastery)
+    identity = {"reference": weights_digest(model), "prompts": prompts_digest([p.id for p in chosen], [p.ids for p in chosen])}
+    parts = {"model": model, "optimiser": run.optimiser, "resampler": run.resampler, "identity": identity, "recorder": recorder}
+    first = 0
+    if checkpoints is not None:
+        first, totals = restore_state(checkpoints, **parts)
+        run.totals = totals or run.totals
+        if not totals:  # the record's position before the first step: what a run killed early goes back to
+            save_state(checkpoints, step=0, totals=run.totals, **parts)
+    for number in range(first, settings.steps):
+        try:
+            run.step(number)
+        except Diverged as error:
+            recorder.note(f"stopped as diverged at step {number}: {error}")
+            raise Diverged(f"step {number}: {error} (the last checkpoint is kept)") from None
+        if checkpoints is not None and (number + 1) % settings.checkpoint_every == 0:
+            save_state(checkpoints, step=number + 1, totals=run.totals, **parts)
+    return PolicyResult(settings.steps, run.resampler.history, run_summary(run))
+
+
+def prompts_for_epochs(prompts: Sequence[PolicyPrompt], settings: PolicySettings, *, seed: int) -> list[PolicyPrompt]:
+    """Return the prompts that the steps can pass over `settings.epochs` times: all, or a choice fixed by the seed."""
+    limit = max(settings.prompts_per_step, settings.steps * settings.prompts_per_step // settings.epochs)
+    if len(prompts) <= limit:
+        return list(prompts)
+    kept = sorted(prompts, key=lambda prompt: stable_fraction(str(seed), "epochs", prompt.id))[:limit]
+    return sorted(kept, key=lambda prompt: prompt.id)
+
+
+def refuse_drift_at_start(statistics: UpdateStatistics) -> None:
+    """Check that before the first step the policy is its reference: KL 0, ratio 1.
+
+    Raises:
+        Diverged: it is not, so policy and reference are scored differently.
+    """
+    kl = statistics.kl_sum / max(statistics.tokens, 1)
+    if abs(kl) > START_TOLERANCE or statistics.ratio_error > START_TOLERANCE:
+        raise Diverged(
+            f"before the first step KL is {kl:.2e} (expected 0) and the ratio is off by {statistics.ratio_error:.2e}: "
+            "policy and reference are not scored alike; report this as a fault of the training engine"
+        )
+
+
+def run_summary(run: PolicyRun) -> dict[str, float]:
+    """Return the run's final numbers: reward over the first and last tenth of the steps, epochs, and where time went."""
+    rewards = run.totals["rewards"]
+    tenth = max(1, len(rewards) // 10)
+    return {
+        "reward_first": sum(rewards[:tenth]) / tenth,
+        "reward_last": sum(rewards[-tenth:]) / tenth,
+        "epochs": float(len(run.resampler.history)),
+        "mastered_prompts": float(sum(run.resampler.is_mastered(identifier) for identifier in run.prompts)),
+        "sampled_tokens": float(run.totals["tokens"]),
+        **{f"seconds_{name}": value for name, value in run.totals["seconds"].items()},
+    }
+
+
+def _start(
+    model: PreTrainedModel, prompts: Sequence[PolicyPrompt], reward: RewardFunction, *,
+    sampler: Sampler, settings: PolicySettings, seed: int, recorder: Recorder, mastery: str,
+) -> PolicyRun:  # fmt: skip
+    reference = copy.deepcopy(model).requires_grad_(False) if settings.kl_weight > 0 else None
+    optimiser = create_optimiser(model, settings.optimiser)
+    resampler = PromptResampler(
+        ids=[prompt.id for prompt in prompts], seed=seed,
+        mastered_pass_rate=settings.mastered_pass_rate, readmission=settings.readmission,
+    )  # fmt: skip
+    by_id = {prompt.id: prompt for prompt in prompts}
+    return PolicyRun(model, reference, optimiser, by_id, resampler, reward, sampler, settings, seed, mastery, recorder)

@@ -1,0 +1,1 @@
+"""Policy losses, one small file each, behind one dictionary (`registry.py`)."""

@@ -1,0 +1,95 @@
+"""What every policy loss is made of: an objective per token and a weight per token that sums over the whole step.
+
+The weights are computed from the totals of the whole optimiser step, never from a micro-batch, so that the loss and
+its gradient do not depend on how the step is cut into micro-batches. Numerator and denominator use one mask, that of
+the answers laid into `AnswerTokens` (no pad, no dropped group, no masked answer).
+"""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from components.training.policy.kl import KL_ESTIMATORS
+
+
+@dataclass(frozen=True)
+class AnswerTokens:
+    """Tokens of some of a step's answers, laid end to end; all fields are (tokens,), float32.
+
+    `lengths_T` is the number of tokens of the answer a token belongs to. `reference_T` is None without a KL penalty.
+    """
+
+    logprobs_T: Tensor
+    old_T: Tensor
+    reference_T: Tensor | None
+    advantages_T: Tensor
+    lengths_T: Tensor
+
+
+@dataclass(frozen=True)
+class StepTotals:
+    """Counts over the whole optimiser step, after all masks."""
+
+    answers: int
+    tokens: int
+    max_new_tokens: int
+
+
+@dataclass(frozen=True)
+class ClipRange:
+    """The ratio is clipped to [1 − low, 1 + high]."""
+
+    low: float
+    high: float
+
+
+@dataclass(frozen=True)
+class PolicyLoss:
+    """One variant: what a token is worth, and how tokens are averaged."""
+
+    objective: Callable[[AnswerTokens, ClipRange], Tensor]
+    weights: Callable[[AnswerTokens, StepTotals], Tensor]
+
+
+@dataclass(frozen=True)
+class LossParts:
+    """The loss of a micro-batch (sums over micro-batches give the step's), and sums over its tokens for the record."""
+
+    loss: Tensor
+    kl_sum: float
+    clipped_sum: float
+    ratio_error: float
+
+
+def clipped_objective(tokens: AnswerTokens, clip: ClipRange) -> Tensor:
+    """Return min(r A, clip(r, 1 − low, 1 + high) A) per token, with r = π_θ / π_old (arXiv:2402.03300 eq. 3)."""
+    ratio_T = (tokens.logprobs_T - tokens.old_T).exp()
+    clipped_T = ratio_T.clamp(1 - clip.low, 1 + clip.high)
+    return torch.minimum(ratio_T * tokens.advantages_T, clipped_T * tokens.advantages_T)
+
+
+def policy_loss(
+    variant: PolicyLoss, tokens: AnswerTokens, *, totals: StepTotals, clip: ClipRange, kl: str, kl_weight: float
+) -> LossParts:
+    """Return −Σ_t w_t (objective_t − β KL_t) over the given tokens.
+
+    Args:
+        kl: key of `KL_ESTIMATORS`.
+        kl_weight: β; 0 leaves the reference out.
+    """
+    weights_T = variant.weights(tokens, totals)
+    value_T = variant.objective(tokens, clip)
+    ratio_T = (tokens.logprobs_T - tokens.old_T).exp()
+    kl_sum = 0.0
+    if tokens.reference_T is not None:
+        value_T = value_T - kl_weight * KL_ESTIMATORS[kl](tokens.logprobs_T, tokens.reference_T, ratio_T)
+        with torch.no_grad():
+            kl_sum = float(KL_ESTIMATORS["k3"](tokens.logprobs_T, tokens.reference_T, ratio_T).sum())
+    with torch.no_grad():
+        is_clipped_T = ((ratio_T < 1 - clip.low) & (tokens.advantages_T < 0)) | (
+            (ratio_T > 1 + clip.high) & (tokens.advantages_T > 0)
+        )
+        error = float((ratio_T - 1).abs().max()) if ratio_T.numel() else 0.0
+    return LossParts(-(weights_T * value_T).sum(), kl_sum, float(is_clipped_T.sum()), error)

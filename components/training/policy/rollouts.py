@@ -1,0 +1,92 @@
+"""Rollouts: sample a group of answers to each prompt and have every answer judged.
+
+A reward that fails is None: the answer is left out of its group's statistics and counted, never scored 0. A reward
+function that returns the wrong number of values, or values of the wrong type, is refused.
+"""
+
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from time import perf_counter
+
+from components.errors import DataError
+from components.generation.sampler import Sampler, SamplingOptions
+from components.lineage import digest_value
+from components.training.policy.groups import Answer, Group, PolicyPrompt, RewardFunction, is_scored
+
+
+@dataclass(frozen=True)
+class RolloutBatch:
+    """The groups of one round of sampling, with its cost in seconds."""
+
+    groups: tuple[Group, ...]
+    seconds_generate: float
+    seconds_score: float
+
+    @property
+    def unscored(self) -> int:
+        """Answers left out because a reward gave None."""
+        return sum(not is_scored(answer) for group in self.groups for answer in group.answers)
+
+
+def rollout_seed(seed: int, *, step: int, part: int) -> int:
+    """Return the sampling seed of one round of one step: a function of these numbers alone, so a resume is exact."""
+    return int(digest_value([seed, "rollout", step, part])[:12], 16)
+
+
+def sample_groups(
+    sampler: Sampler,
+    prompts: Sequence[PolicyPrompt],
+    reward: RewardFunction,
+    *,
+    options: SamplingOptions,
+    first_group: int = 0,
+) -> RolloutBatch:
+    """Sample `options.samples` answers to each prompt and judge them.
+
+    Returns:
+        One group a prompt, in order, with ids from `first_group`.
+    Raises:
+        DataError: the reward function returned the wrong number or type of values.
+    """
+    start = perf_counter()
+    completions = sampler.generate([list(prompt.ids) for prompt in prompts], options)
+    generated = perf_counter()
+    flat = [completion for row in completions for completion in row]
+    repeated = [prompt for prompt, row in zip(prompts, completions, strict=True) for _ in row]
+    rewards = checked_rewards(reward(repeated, [completion.text for completion in flat]), expected=len(flat))
+    answers = [
+        Answer(tuple(item.ids), tuple(item.logprobs), item.finish_reason, item.text, scores)
+        for item, scores in zip(flat, rewards, strict=True)
+    ]
+    groups = tuple(
+        Group(first_group + index, prompt, tuple(answers[index * options.samples : (index + 1) * options.samples]))
+        for index, prompt in enumerate(prompts)
+    )
+    return RolloutBatch(groups, generated - start, perf_counter() - generated)
+
+
+def checked_rewards(
+    rewards: Sequence[Mapping[str, float | None]], *, expected: int
+) -> list[dict[str, float | None]]:
+    """Return the rewards as plain dictionaries; a value that is not finite becomes None.
+
+    Raises:
+        DataError: not one mapping an answer, or a value that is neither a number nor None.
+    """
+    if len(rewards) != expected:
+        raise DataError(f"reward function: {len(rewards)} values for {expected} answers; return one mapping an answer")
+    checked = []
+    for position, scores in enumerate(rewards):
+        if not isinstance(scores, Mapping):
+            raise DataError(f"reward function: answer {position}: expected a mapping, found {type(scores).__name__}")
+        checked.append({name: _checked_value(name, value, position) for name, value in scores.items()})
+    return checked
+
+
+def _checked_value(name: str, value: float | None, position: int) -> float | None:
+    if value is None:
+        return None
+    if not isinstance(value, int | float):
+        raise DataError(f"reward {name}: answer {position}: expected a number or None, found {type(value).__name__}")
+    return float(value) if math.isfinite(value) else None

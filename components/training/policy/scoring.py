@@ -1,0 +1,38 @@
+"""Log-probabilities of a group's answers under a model, the prompt laid in once a group (a tree; exact)."""
+
+from collections.abc import Sequence
+
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from components.modeling.forward import forward_packed
+from components.modeling.logprobs import logprobs_and_entropy
+from components.modeling.packing import PackedBatch, answer_targets, pack_trees
+from components.modeling.weights import Precision
+from components.training.policy.groups import LiveGroup
+
+
+def pack_groups(groups: Sequence[LiveGroup]) -> tuple[PackedBatch, Tensor, Tensor]:
+    """Lay out groups for `answer_logprobs`: the packed batch, the token that predicts each answer token, and its id."""
+    batch = pack_trees([group.prompt_ids for group in groups], [[answer.ids for answer in group.answers] for group in groups])
+    predictors_T, targets_T = answer_targets(batch, answers_per_prompt=[len(group.answers) for group in groups])
+    return batch, predictors_T, targets_T
+
+
+def answer_logprobs(
+    model: PreTrainedModel, packed: tuple[PackedBatch, Tensor, Tensor], *, temperature: float, precision: Precision
+) -> tuple[Tensor, Tensor]:
+    """Return log-probability and entropy of every answer token, at the sampling temperature.
+
+    Args:
+        packed: from `pack_groups`; shared by policy and reference.
+        temperature: divides the logits before the float32 log-softmax.
+    Returns:
+        Two (answer tokens,) float32 tensors, in the order groups → answers → tokens, in nats; the entropy carries no
+        gradient.
+    """
+    batch, predictors_T, targets_T = packed
+    hidden_TD = forward_packed(model, batch, precision=precision).index_select(0, predictors_T)
+    return logprobs_and_entropy(
+        model, hidden_TD, targets_T, temperature=temperature, precision=precision, with_entropy=True
+    )

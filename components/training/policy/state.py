@@ -1,0 +1,84 @@
+"""Checkpoints of a policy run: weights, optimiser, resampler, record position and the reference's identity.
+
+Everything random in the loop is a function of (seed, step), so these make a resumed run equal an undisturbed one bit
+for bit. What does not match (another reference, other prompts) is refused.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from torch import nn
+
+from components.errors import StorageError
+from components.lineage import digest_bytes, digest_value
+from components.recorder import Recorder
+from components.storage.checkpoints import CheckpointFolder, restore_rng_state, rng_state
+from components.training.optimisation import restore_training, training_tensors
+from components.training.policy.resampling import PromptResampler
+
+
+def weights_digest(model: nn.Module) -> str:
+    """Return the digest of a model's weights: of every tensor's name and bytes."""
+    parts = [[name, digest_bytes(tensor.detach().contiguous().view(torch.uint8).numpy().tobytes())] for name, tensor in sorted(model.state_dict().items())]
+    return digest_value(parts)
+
+
+def prompts_digest(ids: Sequence[str], encoded: Sequence[Sequence[int]]) -> str:
+    """Return the digest of the prompts of a run, in order."""
+    return digest_value([[identifier, list(tokens)] for identifier, tokens in zip(ids, encoded, strict=True)])
+
+
+def save_state(
+    checkpoints: CheckpointFolder,
+    *,
+    step: int,
+    model: nn.Module,
+    optimiser: torch.optim.AdamW,
+    resampler: PromptResampler,
+    identity: dict[str, str],
+    totals: dict[str, Any],
+    recorder: Recorder,
+) -> None:
+    """Write a checkpoint after `step` optimiser steps; `identity` names what a resume must find unchanged."""
+    state = {
+        "identity": identity,
+        "resampler": resampler.state(),
+        "rng": rng_state(),
+        "record": recorder.position(),
+        "totals": totals,
+    }
+    checkpoints.save(step, tensors=training_tensors(model, optimiser), state=state)
+
+
+def restore_state(
+    checkpoints: CheckpointFolder,
+    *,
+    model: nn.Module,
+    optimiser: torch.optim.AdamW,
+    resampler: PromptResampler,
+    identity: dict[str, str],
+    recorder: Recorder,
+) -> tuple[int, dict[str, Any]]:
+    """Go on from the newest sound checkpoint, if there is one; return its step and totals (0 and {} for a fresh start).
+
+    Raises:
+        StorageError: no sound checkpoint, or one of a run with another reference or other prompts.
+    """
+    checkpoint, warnings = checkpoints.latest()
+    if checkpoint is None:
+        return 0, {}
+    for name, value in identity.items():
+        if checkpoint.state["identity"].get(name) != value:
+            raise StorageError(
+                f"{checkpoints.folder}: the checkpoint was made with another {name} ({str(checkpoint.state['identity'].get(name))[:12]}, "
+                f"now {value[:12]}); delete the folder to start this stage anew"
+            )
+    restore_training(model, optimiser, checkpoint.tensors)
+    resampler.restore(checkpoint.state["resampler"])
+    restore_rng_state(checkpoint.state["rng"])
+    recorder.rewind(checkpoint.state["record"], step=checkpoint.step)
+    for warning in warnings:
+        recorder.note(warning)
+    return checkpoint.step, checkpoint.state["totals"]
+

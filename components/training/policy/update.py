@@ -1,0 +1,152 @@
+"""One optimiser step on a batch of groups.
+
+With one update a rollout the old policy is the current one: its log-probabilities are the current ones, detached, and
+no pass is spent on them. The reference is scored in the same way, with the same packing, as the policy, so that where
+the weights are equal the log-probabilities are equal.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import perf_counter
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel
+
+from components.errors import Diverged
+from components.settings.training import PolicySettings
+from components.training.policy.groups import LiveGroup, micro_batches
+from components.training.policy.losses.loss import AnswerTokens, ClipRange, StepTotals, policy_loss
+from components.training.policy.losses.registry import LOSSES
+from components.training.policy.scoring import answer_logprobs, pack_groups
+
+
+@dataclass
+class UpdateStatistics:
+    """Sums over the answer tokens of one optimiser step."""
+
+    tokens: int = 0
+    packed_tokens: int = 0
+    loss: float = 0.0
+    kl_sum: float = 0.0
+    clipped_sum: float = 0.0
+    entropy_sum: float = 0.0
+    sampler_gap_sum: float = 0.0
+    ratio_error: float = 0.0
+    gradient_norm: float = 0.0
+    seconds_reference: float = 0.0
+    seconds_policy: float = 0.0
+
+    def metrics(self) -> dict[str, float]:
+        """Return means over the step's answer tokens."""
+        tokens = max(self.tokens, 1)
+        return {
+            "loss": self.loss,
+            "kl": self.kl_sum / tokens,
+            "entropy": self.entropy_sum / tokens,
+            "clip_share": self.clipped_sum / tokens,
+            "sampler_gap": self.sampler_gap_sum / tokens,
+            "ratio_error": self.ratio_error,
+            "gradient_norm": self.gradient_norm,
+            "update_tokens": float(self.tokens),
+            "packed_tokens": float(self.packed_tokens),
+            "seconds_reference": self.seconds_reference,
+            "seconds_policy": self.seconds_policy,
+        }
+
+
+def accumulate_gradients(
+    model: PreTrainedModel, reference: PreTrainedModel | None, groups: Sequence[LiveGroup], *, settings: PolicySettings
+) -> UpdateStatistics:
+    """Add the gradient of the step's policy loss to the model's parameters, micro-batch by micro-batch.
+
+    Args:
+        reference: frozen model of the KL penalty; None without one.
+    """
+    answers = [answer for group in groups for answer in group.answers]
+    totals = StepTotals(len(answers), sum(len(answer.ids) for answer in answers), settings.max_new_tokens)
+    clip = ClipRange(settings.clip_low, settings.clip_high)
+    statistics = UpdateStatistics()
+    for batch in micro_batches(groups, settings.micro_tokens):
+        started = perf_counter()
+        packed = pack_groups(batch)
+        scoring = {"temperature": settings.temperature, "precision": settings.precision}
+        with torch.no_grad():
+            reference_T = answer_logprobs(reference, packed, **scoring)[0] if reference is not None else None
+        scored = perf_counter()
+        logprobs_T, entropy_T = answer_logprobs(model, packed, **scoring)
+        tokens = _answer_tokens(batch, logprobs_T, reference_T)
+        parts = policy_loss(
+            LOSSES[settings.loss], tokens, totals=totals, clip=clip, kl=settings.kl, kl_weight=settings.kl_weight
+        )
+        parts.loss.backward()
+        statistics.loss += float(parts.loss.detach())
+        statistics.kl_sum += parts.kl_sum
+        statistics.clipped_sum += parts.clipped_sum
+        statistics.ratio_error = max(statistics.ratio_error, parts.ratio_error)
+        statistics.entropy_sum += float(entropy_T.detach().sum())
+        statistics.sampler_gap_sum += float((logprobs_T.detach() - _sampler_logprobs(batch)).abs().sum())
+        statistics.tokens += logprobs_T.numel()
+        statistics.packed_tokens += sum(group.packed_tokens for group in batch)
+        statistics.seconds_reference += scored - started
+        statistics.seconds_policy += perf_counter() - scored
+    return statistics
+
+
+def update_policy(
+    model: PreTrainedModel,
+    reference: PreTrainedModel | None,
+    optimiser: torch.optim.AdamW,
+    groups: Sequence[LiveGroup],
+    *,
+    settings: PolicySettings,
+    learning_rate: float,
+) -> UpdateStatistics:
+    """Take one optimiser step.
+
+    Raises:
+        Diverged: the loss or the gradient is not finite, or the KL to the reference is above `kl_limit`; the weights
+            are those before the step.
+    """
+    for group in optimiser.param_groups:
+        group["lr"] = learning_rate
+    optimiser.zero_grad(set_to_none=True)
+    statistics = accumulate_gradients(model, reference, groups, settings=settings)
+    norm = nn.utils.clip_grad_norm_(model.parameters(), settings.optimiser.clip_norm)
+    statistics.gradient_norm = float(norm)
+    refuse_divergence(statistics, kl_limit=settings.kl_limit)
+    optimiser.step()
+    return statistics
+
+
+def refuse_divergence(statistics: UpdateStatistics, *, kl_limit: float) -> None:
+    """Stop before a step that would spoil the weights.
+
+    Raises:
+        Diverged: see `update_policy`.
+    """
+    values = statistics.metrics()
+    for name in ("loss", "gradient_norm", "kl"):
+        if values[name] - values[name] != 0:  # NaN or infinite
+            raise Diverged(f"{name} is {values[name]}; lower optimiser.learning_rate, or raise kl_weight")
+    if values["kl"] > kl_limit:
+        raise Diverged(
+            f"KL to the reference is {values['kl']:.2f} nats a token, above kl_limit ({kl_limit}): the policy has left "
+            "the text it was tuned on; lower optimiser.learning_rate, or raise kl_weight"
+        )
+
+
+def _answer_tokens(batch: Sequence[LiveGroup], logprobs_T: Tensor, reference_T: Tensor | None) -> AnswerTokens:
+    lengths = torch.tensor([len(answer.ids) for group in batch for answer in group.answers])
+    advantages = torch.tensor([value for group in batch for value in group.advantages], dtype=torch.float32)
+    return AnswerTokens(
+        logprobs_T=logprobs_T,
+        old_T=logprobs_T.detach(),
+        reference_T=reference_T,
+        advantages_T=advantages.repeat_interleave(lengths),
+        lengths_T=lengths.repeat_interleave(lengths).float(),
+    )
+
+
+def _sampler_logprobs(batch: Sequence[LiveGroup]) -> Tensor:
+    return torch.tensor([value for group in batch for answer in group.answers for value in answer.sampler_logprobs])

@@ -1,0 +1,1 @@
+"""Tuning on preference pairs: Bradley–Terry reward models."""

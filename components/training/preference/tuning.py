@@ -1,0 +1,155 @@
+"""Tuning a reward model on preference pairs.
+
+All pairs of one prompt stand in one batch and every distinct answer passes through the model once (arXiv:2203.02155
+§3.5: pairs of a prompt are correlated, and shuffled apart they overfit in one epoch). The prompt is laid in once for
+its answers. The loss is divided by the pairs of the whole optimiser step.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from components.conversations import PreferencePair
+from components.errors import DataError, Diverged
+from components.lineage import stable_fraction
+from components.recorder import Recorder
+from components.rewards.reward_model import Encoded, answer_rewards, encode_answers
+from components.settings.training import SupervisedSettings
+from components.training.optimisation import create_optimiser
+from components.training.preference.bradley_terry import bradley_terry_loss, pair_accuracy
+from components.training.schedule import learning_rate
+
+
+@dataclass(frozen=True)
+class PromptPairs:
+    """The pairs of one prompt: its distinct encoded answers, and for each pair the two positions and the margin."""
+
+    answers: tuple[Encoded, ...]
+    chosen: tuple[int, ...]
+    rejected: tuple[int, ...]
+    margins: tuple[float, ...]
+
+    @property
+    def tokens(self) -> int:
+        """Tokens of one pass, the prompt counted once."""
+        return len(self.answers[0][0]) + sum(len(answer) for _, answer in self.answers)
+
+
+def group_pairs(tokenizer: PreTrainedTokenizerFast, pairs: Sequence[PreferencePair]) -> list[PromptPairs]:
+    """Encode pairs and gather those with the same prompt, in the order prompts first appear."""
+    by_prompt: dict[str, list[PreferencePair]] = {}
+    for pair in pairs:
+        by_prompt.setdefault("\x1f".join(message.content for message in pair.messages), []).append(pair)
+    texts = [list(dict.fromkeys(text for pair in group for text in (pair.chosen, pair.rejected))) for group in by_prompt.values()]
+    conversations = [group[0].messages for group, answers in zip(by_prompt.values(), texts, strict=True) for _ in answers]
+    encoded = iter(encode_answers(tokenizer, conversations, [text for answers in texts for text in answers]))
+    grouped = []
+    for group, answers in zip(by_prompt.values(), texts, strict=True):
+        grouped.append(
+            PromptPairs(
+                answers=tuple(next(encoded) for _ in answers),
+                chosen=tuple(answers.index(pair.chosen) for pair in group),
+                rejected=tuple(answers.index(pair.rejected) for pair in group),
+                margins=tuple(pair.margin for pair in group),
+            )
+        )
+    return grouped
+
+
+def tune_reward_model(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    pairs: Sequence[PreferencePair],
+    *,
+    settings: SupervisedSettings,
+    centring: float,
+    margin_scale: float,
+    seed: int,
+    recorder: Recorder,
+    name: str,
+) -> None:
+    """Tune a reward model in place; `batch_samples` counts pairs a step.
+
+    Args:
+        margin_scale: reward units a unit of the pairs' margin (oracle score) stands for; 0 leaves margins out.
+        name: put before the metrics, so that two models may share a record.
+    Raises:
+        DataError: no pairs.
+        Diverged: the loss is not finite.
+    """
+    if not pairs:
+        raise DataError(f"reward model {name}: no preference pairs; raise reward_models.prompts or candidates")
+    groups = group_pairs(tokenizer, pairs)
+    shape = settings.optimiser
+    optimiser = create_optimiser(model, shape)
+    batches = _batches(groups, settings, seed=seed)
+    for step, batch in enumerate(batches):
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate(step, steps=settings.steps, settings=shape)
+        optimiser.zero_grad(set_to_none=True)
+        loss, accuracy = _accumulate(model, batch, settings=settings, centring=centring, margin_scale=margin_scale)
+        norm = float(nn.utils.clip_grad_norm_(model.parameters(), shape.clip_norm))
+        if not (loss - loss == 0 and norm - norm == 0):
+            raise Diverged(f"reward model {name}: step {step}: loss {loss}, gradient norm {norm}; lower reward_models.tuning.optimiser.learning_rate")
+        optimiser.step()
+        recorder.metrics({f"{name}/loss": loss, f"{name}/accuracy": accuracy}, step=step)
+        recorder.progress(step + 1, settings.steps, loss=loss)
+
+
+@torch.no_grad()
+def score_pairs(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, pairs: Sequence[PreferencePair]) -> tuple[Tensor, Tensor]:
+    """Return raw rewards of the preferred and of the other answers, two (pairs,) float32 tensors in the pairs' order."""
+    encoded = encode_answers(
+        tokenizer, [pair.messages for pair in pairs for _ in range(2)], [text for pair in pairs for text in (pair.chosen, pair.rejected)]
+    )
+    parts = [answer_rewards(model, encoded[start : start + 256], precision="float32") for start in range(0, len(encoded), 256)]
+    rewards = torch.cat(parts)
+    return rewards[0::2], rewards[1::2]
+
+
+def _accumulate(
+    model: PreTrainedModel, batch: Sequence[PromptPairs], *, settings: SupervisedSettings, centring: float, margin_scale: float
+) -> tuple[float, float]:
+    count = sum(len(group.chosen) for group in batch)
+    loss_sum = accuracy_sum = 0.0
+    for micro in _micro_batches(batch, settings.micro_tokens):
+        offsets = torch.tensor([0, *(len(group.answers) for group in micro)]).cumsum(0).tolist()
+        rewards = answer_rewards(model, [answer for group in micro for answer in group.answers], precision=settings.precision)
+        chosen = rewards.index_select(0, torch.tensor([start + i for start, group in zip(offsets, micro, strict=False) for i in group.chosen]))
+        rejected = rewards.index_select(0, torch.tensor([start + i for start, group in zip(offsets, micro, strict=False) for i in group.rejected]))
+        margins = torch.tensor([margin * margin_scale for group in micro for margin in group.margins])
+        loss = bradley_terry_loss(chosen, rejected, margins_P=margins, centring=centring) / count
+        loss.backward()
+        loss_sum += float(loss.detach())
+        accuracy_sum += float(pair_accuracy(chosen, rejected).sum())
+    return loss_sum, accuracy_sum / count
+
+
+def _batches(groups: Sequence[PromptPairs], settings: SupervisedSettings, *, seed: int) -> list[list[PromptPairs]]:
+    """Return one batch a step: whole prompts, shuffled anew each epoch, until `batch_samples` pairs are reached."""
+    batches: list[list[PromptPairs]] = []
+    epoch, order = 0, []
+    while len(batches) < settings.steps:
+        batch: list[PromptPairs] = []
+        while sum(len(group.chosen) for group in batch) < settings.batch_samples:
+            if not order:
+                order = sorted(range(len(groups)), key=lambda index: stable_fraction(str(seed), str(epoch), str(index)))
+                epoch += 1
+            batch.append(groups[order.pop(0)])
+        batches.append(batch)
+    return batches
+
+
+def _micro_batches(batch: Sequence[PromptPairs], micro_tokens: int) -> list[list[PromptPairs]]:
+    parts: list[list[PromptPairs]] = []
+    used = 0
+    for group in batch:
+        if not parts or used + group.tokens > micro_tokens:
+            parts.append([])
+            used = 0
+        parts[-1].append(group)
+        used += group.tokens
+    return parts

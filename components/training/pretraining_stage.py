@@ -1,0 +1,77 @@
+"""Stage `pretraining`: the model `base`, from scratch with a tokenizer of its own, or a Hugging Face folder continued.
+
+Texts: curated documents and the realised triples' sentences. The tokenizer also sees the wording of the training cases
+(never trained on here), so that later prompts are not split into bytes. A slice of the documents is kept for the
+validation loss before and after.
+"""
+
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from components import layout
+from components.documents import Document, read_jsonl, read_models
+from components.lineage import stable_fraction
+from components.stage import StageContext
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+HELD_OUT_SHARE = 0.03  # of the documents, for the validation loss
+SEED_OFFSET = 100
+
+
+def run(context: StageContext) -> None:
+    """Train and publish `base`."""
+    from components.modeling.models import save_model
+    from components.training.supervised.tuning import pretrain
+
+    documents = read_models(context.read(layout.DOCUMENTS), Document)
+    sentences = [str(line["text"]) for line in read_jsonl(context.read(layout.SENTENCES))]
+    texts = [document.text for document in documents if not _is_held_out(document)] + sentences
+    held_out = [document.text for document in documents if _is_held_out(document)]
+    model, tokenizer = _starting_point(context, texts)
+    result = pretrain(
+        model, tokenizer, texts, settings=context.section("pretraining"), seed=context.seed + SEED_OFFSET,
+        recorder=context.recorder, checkpoints=context.checkpoints, validation=held_out,
+    )  # fmt: skip
+    with tempfile.TemporaryDirectory() as folder:
+        save_model(model, tokenizer, Path(folder))
+        reference = context.publish_model(Path(folder), layout.BASE)
+    context.recorder.summary(
+        {
+            "steps": result.steps,
+            "tokens": result.tokens,
+            "loss": result.loss,
+            "validation_loss_before": result.validation_before or float("nan"),
+            "validation_loss_after": result.validation_after or float("nan"),
+            "parameters": sum(parameter.numel() for parameter in model.parameters()),
+            "vocabulary": len(tokenizer),
+            "texts": len(texts),
+            "size_bytes": reference.size_bytes,
+        }
+    )
+
+
+def _is_held_out(document: Document) -> bool:
+    return stable_fraction("pretraining-validation", document.id) < HELD_OUT_SHARE
+
+
+def _starting_point(context: StageContext, texts: list[str]) -> "tuple[PreTrainedModel, PreTrainedTokenizerFast]":
+    from components.modeling.models import create_model, load_model
+    from components.modeling.tokenizers import load_tokenizer, train_tokenizer
+
+    settings = context.section("model")
+    if settings.folder:
+        folder = Path(settings.folder).expanduser()
+        return load_model(folder), load_tokenizer(folder)
+    tokenizer = train_tokenizer([*texts, *_case_wording(context)], vocabulary=settings.vocabulary)
+    return create_model(settings, tokenizer=tokenizer, seed=context.seed + SEED_OFFSET), tokenizer
+
+
+def _case_wording(context: StageContext) -> list[str]:
+    wording = []
+    for line in read_jsonl(context.read(layout.TRAIN_CASES)):
+        wording += [message["content"] for message in line["messages"]]
+        wording += [line["answer"], str(line.get("reference", {}).get("reasoning", ""))]
+    return wording

@@ -1,0 +1,1 @@
+"""Supervised tuning: chat samples and plain text, one loop."""

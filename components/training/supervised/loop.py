@@ -1,0 +1,177 @@
+"""The supervised loop: planned batches → loss → AdamW, with validation, checkpoints and a stop when numbers go wrong.
+
+A run interrupted at any point goes on from its newest checkpoint and ends with the same weights, bit for bit, and the
+same record, as an undisturbed one.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+import torch
+from torch import Tensor
+
+from components.errors import Diverged, StorageError
+from components.recorder import Recorder
+from components.settings.training import SupervisedSettings
+from components.storage.checkpoints import Checkpoint, CheckpointFolder, restore_rng_state, rng_state
+from components.training.optimisation import create_optimiser, restore_training, step_optimiser, training_tensors
+from components.training.schedule import learning_rate
+from components.training.supervised.examples import Example, examples_digest
+from components.training.supervised.loss import mean_loss, micro_batches, summed_loss
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+SPIKE_WINDOW = 20  # steps whose mean loss a new loss is compared with
+
+
+@dataclass(frozen=True)
+class TuningResult:
+    """How a run went; losses in nats a target token, validation losses None without validation samples."""
+
+    steps: int
+    tokens: int
+    loss: float
+    validation_before: float | None
+    validation_after: float | None
+    best_step: int
+    skipped: int = 0
+
+
+@dataclass
+class _Progress:
+    """What a checkpoint's state holds besides tensors."""
+
+    step: int = 0
+    tokens: int = 0
+    losses: list[float] = field(default_factory=list)
+    validation_before: float | None = None
+    best_loss: float | None = None
+    last_validation: float | None = None
+    best_step: int = 0
+    looks_without_gain: int = 0
+
+
+class SupervisedRun:
+    """One run over a plan of batches; `model` is changed in place and ends with the weights to keep."""
+
+    def __init__(
+        self,
+        model: "PreTrainedModel",
+        examples: Sequence[Example],
+        plan: Sequence[Sequence[int]],
+        *,
+        settings: SupervisedSettings,
+        validation: Sequence[Example] = (),
+        recorder: Recorder | None = None,
+        checkpoints: CheckpointFolder | None = None,
+    ) -> None:
+        self.model, self.examples, self.plan, self.settings = model, examples, plan, settings
+        self.validation, self.recorder, self.checkpoints = validation, recorder, checkpoints
+        self.optimiser = create_optimiser(model, settings.optimiser)
+        self.progress = _Progress()
+        self.best: dict[str, Tensor] = {}
+        self.digest = examples_digest(examples, plan) if checkpoints else ""
+
+    def run(self) -> TuningResult:
+        """Train to the end of the plan, or until patience is spent; keep the best weights where patience is set.
+
+        Raises:
+            Diverged: a loss is not a number or far above the steps before.
+            StorageError: the checkpoint is damaged or of another run.
+        """
+        self._resume()
+        if self.validation and self.progress.validation_before is None:
+            self.progress.validation_before = self._validate(step=0)
+        while self.progress.step < len(self.plan) and not self._is_patience_spent():
+            self._step()
+        if self.best:
+            self.model.load_state_dict(self.best)
+        return self._result()
+
+    def _step(self) -> None:
+        step = self.progress.step
+        batch = [self.examples[index] for index in self.plan[step]]
+        targets = sum(example.targets for example in batch)
+        loss = 0.0
+        for part in micro_batches(batch, micro_tokens=self.settings.micro_tokens):
+            part_loss = summed_loss(self.model, part, precision=self.settings.precision) / targets
+            part_loss.backward()
+            loss += float(part_loss)
+        self._check(loss, step)
+        rate = learning_rate(step, steps=len(self.plan), settings=self.settings.optimiser)
+        norm = step_optimiser(self.optimiser, rate=rate, clip_norm=self.settings.optimiser.clip_norm)
+        self.progress.step += 1
+        self.progress.tokens += sum(len(example.ids) for example in batch)
+        self.progress.losses = [*self.progress.losses[1 - SPIKE_WINDOW :], loss]
+        self._record({"loss": loss, "learning_rate": rate, "gradient_norm": norm, "tokens": self.progress.tokens})
+        if self.validation and (self.progress.step % self.settings.validate_every == 0 or self.progress.step == len(self.plan)):
+            self._validate(step=self.progress.step)
+        if self.checkpoints and self.progress.step % self.settings.checkpoint_every == 0 and self.progress.step < len(self.plan):
+            self._save()
+
+    def _check(self, loss: float, step: int) -> None:
+        recent = self.progress.losses
+        limit = sum(recent) / len(recent) + self.settings.spike_limit if len(recent) >= SPIKE_WINDOW - 1 else math.inf
+        if math.isfinite(loss) and loss <= limit:
+            return
+        self.optimiser.zero_grad(set_to_none=True)
+        raise Diverged(
+            f"loss {loss:.4g} at step {step} (mean of the {len(recent)} steps before: {sum(recent) / max(1, len(recent)):.4g}); "
+            "the weights are those of the step before and the newest checkpoint is kept: lower optimiser.learning_rate or look at the data"
+        )
+
+    def _validate(self, *, step: int) -> float:
+        loss = mean_loss(self.model, self.validation, precision=self.settings.precision, micro_tokens=self.settings.micro_tokens)
+        if self.recorder:
+            self.recorder.metrics({"validation_loss": loss}, step=step)
+        if self.progress.best_loss is None or loss < self.progress.best_loss:
+            self.progress.best_loss, self.progress.best_step, self.progress.looks_without_gain = loss, step, 0
+            if self.settings.patience:
+                self.best = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+        else:
+            self.progress.looks_without_gain += 1
+        self.progress.last_validation = loss
+        return loss
+
+    def _is_patience_spent(self) -> bool:
+        return bool(self.settings.patience) and self.progress.looks_without_gain >= self.settings.patience
+
+    def _record(self, values: dict[str, float]) -> None:
+        if self.recorder:
+            self.recorder.metrics(values, step=self.progress.step)
+            self.recorder.progress(self.progress.step, len(self.plan), loss=values["loss"])
+
+    def _save(self) -> None:
+        assert self.checkpoints is not None
+        tensors = training_tensors(self.model, self.optimiser) | {f"best.{name}": value for name, value in self.best.items()}
+        state: dict[str, Any] = {
+            "progress": vars(self.progress), "data": self.digest, "rng": rng_state(),
+            "record": self.recorder.position() if self.recorder else 0,
+        }  # fmt: skip
+        self.checkpoints.save(self.progress.step, tensors=tensors, state=state)
+
+    def _resume(self) -> None:
+        checkpoint, warnings = self.checkpoints.latest() if self.checkpoints else (None, [])
+        if checkpoint is None:
+            return
+        self._restore(checkpoint)
+        if self.recorder:
+            self.recorder.rewind(checkpoint.state["record"], step=checkpoint.step)
+            for warning in warnings:
+                self.recorder.note(warning)
+
+    def _restore(self, checkpoint: Checkpoint) -> None:
+        if checkpoint.state["data"] != self.digest:
+            raise StorageError("the checkpoint was made on other samples or another order of them; delete its folder to start anew")
+        restore_training(self.model, self.optimiser, checkpoint.tensors)
+        self.best = {name.removeprefix("best."): value for name, value in checkpoint.tensors.items() if name.startswith("best.")}
+        self.progress = _Progress(**checkpoint.state["progress"])
+        restore_rng_state(checkpoint.state["rng"])
+
+    def _result(self) -> TuningResult:
+        done = self.progress
+        after = done.best_loss if self.settings.patience else done.last_validation
+        return TuningResult(done.step, done.tokens, done.losses[-1], done.validation_before, after, done.best_step)

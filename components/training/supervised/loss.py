@@ -1,0 +1,50 @@
+"""Next-token loss of packed examples: the sum over target tokens, to be divided by the whole optimiser batch's count.
+
+L = −(1/N) Σ log p(token | before it), N the target tokens of the optimiser step: so 8 micro-batches of 1 equal 1 of 8.
+"""
+
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import torch
+from torch import Tensor
+
+from components.modeling.forward import forward_packed
+from components.modeling.logprobs import selected_logprobs
+from components.modeling.packing import pack_sequences
+from components.modeling.weights import Precision
+from components.training.supervised.examples import Example
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+
+def summed_loss(model: "PreTrainedModel", examples: Sequence[Example], *, precision: Precision) -> Tensor:
+    """Return the sum of −log p over the examples' target tokens, a scalar in nats."""
+    # The last token predicts nothing: leave it out of the pass.
+    batch = pack_sequences([example.ids[:-1] for example in examples])
+    is_predictor = torch.tensor([flag for example in examples for flag in example.is_target[1:]])
+    targets = torch.tensor([token for example in examples for token in example.ids[1:]])
+    predictors = is_predictor.nonzero()[:, 0]
+    hidden = forward_packed(model, batch, precision=precision).index_select(0, predictors)
+    return -selected_logprobs(model, hidden, targets.index_select(0, predictors), precision=precision).sum()
+
+
+def micro_batches(examples: Sequence[Example], *, micro_tokens: int) -> list[list[Example]]:
+    """Cut examples, ordered by length, into lists of at most `micro_tokens` tokens (at least one example each)."""
+    batches: list[list[Example]] = []
+    filled = 0
+    for example in sorted(examples, key=lambda item: -len(item.ids)):
+        if not batches or filled + len(example.ids) > micro_tokens:
+            batches.append([])
+            filled = 0
+        batches[-1].append(example)
+        filled += len(example.ids)
+    return batches
+
+
+@torch.no_grad()
+def mean_loss(model: "PreTrainedModel", examples: Sequence[Example], *, precision: Precision, micro_tokens: int) -> float:
+    """Return the mean loss in nats a target token over examples."""
+    total = sum(float(summed_loss(model, part, precision=precision)) for part in micro_batches(examples, micro_tokens=micro_tokens))
+    return total / max(1, sum(example.targets for example in examples))

@@ -1,0 +1,98 @@
+"""Supervised tuning of a model on chat samples, and pre-training on plain text: two doors to one loop."""
+
+import dataclasses
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Literal
+
+from components.conversations import Sample
+from components.errors import DataError
+from components.recorder import Recorder
+from components.settings.training import SupervisedSettings
+from components.storage.checkpoints import CheckpointFolder
+from components.training.supervised.examples import Example, chat_examples, text_examples
+from components.training.supervised.loop import SupervisedRun, TuningResult
+from components.training.supervised.sampling import in_curriculum_order, mixture_plan, shuffled_plan, token_plan
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+__all__ = ["TuningResult", "pretrain", "tune"]
+
+
+def tune(
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerFast",
+    samples: Sequence[Sample],
+    *,
+    settings: SupervisedSettings,
+    seed: int,
+    recorder: Recorder | None = None,
+    checkpoints: CheckpointFolder | None = None,
+    ratios: Mapping[str, float] | None = None,
+    order: Literal["shuffled", "curriculum"] = "shuffled",
+    validation: Sequence[Sample] = (),
+) -> TuningResult:
+    """Tune a model in place on the assistant turns of samples.
+
+    Args:
+        ratios: share of each sample group in every batch; None: as the samples come.
+        order: "curriculum" goes from level 1 to 3 within each group.
+        validation: samples whose loss is looked at every `settings.validate_every` steps.
+    Raises:
+        DataError: no sample fits the model's context.
+        Diverged, StorageError: see `SupervisedRun.run`.
+    """
+    context = model.config.max_position_embeddings
+    fitting = [(sample, example) for sample, example in zip(samples, chat_examples(tokenizer, samples, context=context), strict=True) if example]
+    skipped = len(samples) - len(fitting)
+    if not fitting:
+        raise DataError(f"none of {len(samples)} samples fits the model's context of {context} tokens; raise model.context or shorten them")
+    groups = [sample.group for sample, _ in fitting]
+    if ratios:
+        plan = mixture_plan(groups, ratios=ratios, steps=settings.steps, batch=settings.batch_samples, seed=seed)
+    else:
+        plan = shuffled_plan(len(fitting), steps=settings.steps, batch=settings.batch_samples, seed=seed)
+    if order == "curriculum":
+        plan = in_curriculum_order(plan, levels=[sample.level for sample, _ in fitting], groups=groups, seed=seed)
+    run = SupervisedRun(
+        model, [example for _, example in fitting], plan, settings=settings, recorder=recorder, checkpoints=checkpoints,
+        validation=_present(chat_examples(tokenizer, validation, context=context)),
+    )  # fmt: skip
+    return dataclasses.replace(run.run(), skipped=skipped)
+
+
+def pretrain(
+    model: "PreTrainedModel",
+    tokenizer: "PreTrainedTokenizerFast",
+    texts: Sequence[str],
+    *,
+    settings: SupervisedSettings,
+    seed: int,
+    recorder: Recorder | None = None,
+    checkpoints: CheckpointFolder | None = None,
+    validation: Sequence[str] = (),
+) -> TuningResult:
+    """Train a model in place on plain texts, each isolated, `settings.batch_tokens` tokens a step.
+
+    Raises:
+        DataError: no text.
+        Diverged, StorageError: see `SupervisedRun.run`.
+    """
+    context = model.config.max_position_embeddings
+    examples = text_examples(tokenizer, texts, context=context)
+    if not examples:
+        raise DataError("no text to pre-train on; look at the reports of curate and knowledge")
+    if settings.batch_tokens:
+        lengths = [len(example.ids) for example in examples]
+        plan = token_plan(lengths, steps=settings.steps, batch_tokens=settings.batch_tokens, seed=seed)
+    else:
+        plan = shuffled_plan(len(examples), steps=settings.steps, batch=settings.batch_samples, seed=seed)
+    run = SupervisedRun(
+        model, examples, plan, settings=settings, recorder=recorder, checkpoints=checkpoints,
+        validation=text_examples(tokenizer, validation, context=context),
+    )  # fmt: skip
+    return run.run()
+
+
+def _present(examples: Sequence[Example | None]) -> list[Example]:
+    return [example for example in examples if example]

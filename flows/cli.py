@@ -1,0 +1,152 @@
+"""The command line `quarkmed`. Nothing heavy is imported until a command runs, so that `--help` answers at once.
+
+Every failure ends in one message and the exit code of its class (components/errors.py); a traceback of anything
+unexpected goes to var/logs/.
+"""
+
+import sys
+import time
+import traceback
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from components.errors import QuarkmedError, SettingsError
+
+app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Raw data to a promoted medical language model, in one command.")
+
+
+@app.command()
+def retrain() -> None:
+    """Bring every stage up to date, evaluate, and promote the model where the gate lets it."""
+    from rich.console import Console
+
+    from flows.run_command import run_retrain
+
+    run_retrain(project_root(), console=Console())
+
+
+@app.command()
+def stage(name: Annotated[str, typer.Argument(help="a stage of dvc.yaml")]) -> None:
+    """Run one stage here and now, in this process; what `dvc repro` calls."""
+    from components.launch.torch_setup import prepare_torch
+    from components.pipeline.running import execute_stage
+    from components.settings.settings import load_settings
+
+    root = project_root()
+    settings = load_settings(root / "params.yaml")
+    prepare_torch(settings.run.threads)
+    done = execute_stage(name, root=str(root))
+    print(f"{name}: {done['seconds']:.1f} s; its record: {done['folder']}")
+
+
+@app.command()
+def plan() -> None:
+    """Say which stages would run, why, and how long each took last time."""
+    from flows.looking import print_plan
+
+    print_plan(project_root())
+
+
+@app.command()
+def status() -> None:
+    """Say what runs, what the last run did, and which model is champion."""
+    from flows.looking import print_status
+
+    print_status(project_root())
+
+
+@app.command()
+def history() -> None:
+    """Show the promotion journal: who, when, what and why."""
+    from flows.looking import print_history
+
+    print_history(project_root())
+
+
+@app.command()
+def up() -> None:
+    """Start the Prefect and MLflow servers on this machine and print their addresses."""
+    from flows.service_commands import bring_up
+
+    bring_up(project_root())
+
+
+@app.command()
+def down() -> None:
+    """Stop exactly the servers that `up` started."""
+    from flows.service_commands import bring_down
+
+    bring_down(project_root())
+
+
+@app.command()
+def ask(
+    question: Annotated[str, typer.Argument(help="a medical question")],
+    model: Annotated[str, typer.Option(help="a model of the last run, or `champion`")] = "champion",
+    passages: Annotated[int, typer.Option(min=1, max=5, help="passages shown to the model")] = 3,
+) -> None:
+    """Answer a question from retrieved passages, with citations and their grades. Not medical advice."""
+    from flows.looking import answer_question
+
+    answer_question(project_root(), question, model=model, passages=passages)
+
+
+@app.command()
+def evaluate(
+    model: Annotated[str, typer.Argument(help="base, ift, sft, cold_start, grpo_reasoning, grpo_general or champion")] = "champion",
+) -> None:
+    """Score one model on the present test items and print every suite with its interval."""
+    from flows.looking import print_evaluation
+
+    print_evaluation(project_root(), model=model)
+
+
+def project_root() -> Path:
+    """Return the nearest folder upwards that holds dvc.yaml and params.yaml.
+
+    Raises:
+        SettingsError: there is none.
+    """
+    here = Path.cwd()
+    for folder in (here, *here.parents):
+        if (folder / "dvc.yaml").is_file() and (folder / "params.yaml").is_file():
+            return folder
+    raise SettingsError(f"{here}: no dvc.yaml and params.yaml here or above; run quarkmed in the project's folder")
+
+
+def main() -> None:
+    """Run a command; end with one message and its exit code."""
+    try:
+        app()
+    except QuarkmedError as error:
+        print(f"quarkmed: {error}", file=sys.stderr)
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        print("quarkmed: stopped; run the command again to go on from the last checkpoint", file=sys.stderr)
+        sys.exit(130)
+    except BrokenPipeError:
+        sys.exit(0)
+    except Exception as error:
+        from components.launch.failures import classify_failure
+
+        known = classify_failure(error)
+        log = _keep_traceback()
+        print(f"quarkmed: {known} (traceback in {log})", file=sys.stderr)
+        sys.exit(known.exit_code)
+
+
+def _keep_traceback() -> Path:
+    try:
+        folder = project_root() / "var" / "logs"
+        folder.mkdir(parents=True, exist_ok=True)
+        path = folder / f"failure-{int(time.time())}.txt"
+        path.write_text(traceback.format_exc(), encoding="utf-8")
+    except (OSError, SettingsError):
+        return Path("/dev/stderr")
+    return path
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,34 @@
+"""What a run tells Prefect's server beside the flow itself. Import it after the environment names the server."""
+
+from prefect import get_client
+from prefect.client.schemas.filters import FlowFilter, FlowFilterName, FlowRunFilter, FlowRunFilterState, FlowRunFilterStateType
+from prefect.client.schemas.objects import StateType
+from prefect.client.schemas.sorting import FlowRunSort
+from prefect.states import Crashed
+
+MAXIMUM_LOST = 200
+FLUSH_SECONDS = 5.0
+
+
+def mark_lost_runs() -> int:
+    """Set runs that claim to be running to Crashed and return how many; only the holder of the folder's lock may call it."""
+    running = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING])))
+    count = 0
+    with get_client(sync_client=True) as client:
+        found = client.read_flow_runs(
+            flow_filter=FlowFilter(name=FlowFilterName(any_=["retrain"])), flow_run_filter=running, sort=FlowRunSort.START_TIME_DESC, limit=MAXIMUM_LOST
+        )
+        for lost in found:
+            if lost.deployment_id is None:
+                client.set_flow_run_state(lost.id, Crashed(message="killed; the next run went on from its checkpoints"), force=True)
+                count += 1
+    return count
+
+
+def flush_prefect() -> None:
+    """Send what this process still holds for the server; without it, stopping the server first costs minutes of retries."""
+    from prefect.events.worker import EventsWorker
+    from prefect.logging.handlers import APILogWorker
+
+    APILogWorker.drain_all(timeout=FLUSH_SECONDS)
+    EventsWorker.drain_all(timeout=FLUSH_SECONDS)

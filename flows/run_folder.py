@@ -1,0 +1,64 @@
+"""The folder of a run, runs/<id>/, and the lock that lets one `retrain` at a time work in a folder."""
+
+import contextlib
+import fcntl
+import os
+import secrets
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from components.errors import UserError
+
+RUNS = "runs"
+LOCK = "var/retrain.lock"
+
+
+def new_run_id(now: float) -> str:
+    """Return a run's id: its start in UTC and four random digits."""
+    return f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime(now))}-{secrets.token_hex(2)}"
+
+
+def run_folder(root: Path, run: str) -> Path:
+    """Return the folder of a run."""
+    return root / RUNS / run
+
+
+def point_latest(root: Path, run: str) -> None:
+    """Let runs/latest lead to a run, in one step."""
+    link, temporary = root / RUNS / "latest", root / RUNS / f".latest-{os.getpid()}"
+    temporary.unlink(missing_ok=True)
+    temporary.symlink_to(run)
+    os.replace(temporary, link)
+
+
+@contextlib.contextmanager
+def workspace_lock(root: Path) -> Iterator[None]:
+    """Hold the folder for one run; the kernel lets go when the process dies, so no lock is ever stale.
+
+    Raises:
+        UserError: another run works here; names its process.
+    """
+    path = root / LOCK
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a+", encoding="utf-8") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            stream.seek(0)
+            owner = stream.read().strip() or "unknown"
+            raise UserError(f"another `quarkmed retrain` (process {owner}) works in {root}; wait for it, or stop it, then run again") from None
+        stream.truncate(0)
+        stream.write(str(os.getpid()))
+        stream.flush()
+        yield
+
+
+def running_process(root: Path) -> int | None:
+    """Return the process that holds the workspace, or None."""
+    try:
+        with workspace_lock(root):
+            return None
+    except UserError:
+        text = (root / LOCK).read_text(encoding="utf-8").strip()
+        return int(text) if text.isdigit() else None

@@ -1,0 +1,200 @@
+"""The two local services: Prefect's server (needed by a run) and MLflow's (to look at). Loopback only, state in var/.
+
+`var/services/<name>.json` says which process was started, with its start time, so that a recycled process id is never
+taken for ours. A server started for one run only dies with it (the kernel tells it), even when the run is killed.
+"""
+
+import contextlib
+import ctypes
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.error
+import urllib.request
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+
+import psutil
+
+from components.errors import ServiceError, StorageError
+from components.settings.system import SystemSettings
+from components.storage.files import read_json, write_json
+
+FOLDER = "var/services"
+START_SECONDS = 120.0
+STOP_SECONDS = 10.0
+PR_SET_PDEATHSIG = 1
+
+
+@dataclass(frozen=True)
+class Service:
+    """How a service is started and asked after."""
+
+    name: str
+    port: int
+    command: tuple[str, ...]
+    environment: dict[str, str]
+    health_path: str
+    setting: str
+
+    @property
+    def address(self) -> str:
+        """Where a browser finds it."""
+        return f"http://127.0.0.1:{self.port}"
+
+
+@dataclass(frozen=True)
+class Running:
+    """A service's process as it was noted."""
+
+    pid: int
+    started: float
+    is_kept: bool
+
+
+def prefect_environment(root: Path, port: int) -> dict[str, str]:
+    """Return the variables a process needs to talk to the project's Prefect server, and the server to be ours."""
+    return {
+        "PREFECT_HOME": str(root / "var" / "prefect"),
+        "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
+        "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_CLI_COLORS": "false",
+        "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
+        "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",
+        "DO_NOT_TRACK": "1",
+    }
+
+
+def prefect_service(root: Path, settings: SystemSettings) -> Service:
+    """Return Prefect's server: the web application itself, without the wrapper process of its command line."""
+    port = settings.prefect_port
+    command = (sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app", "--host", "127.0.0.1", "--port", str(port), "--log-level", "warning")
+    return Service("prefect", port, command, prefect_environment(root, port), "/api/health", "system.prefect_port")
+
+
+def mlflow_service(root: Path, settings: SystemSettings) -> Service:
+    """Return MLflow's server over the project's database."""
+    from components.tracking.tracking_store import FOLDER as MLFLOW
+    from components.tracking.tracking_store import tracking_uri
+
+    port = settings.mlflow_port
+    (root / MLFLOW / "artifacts").mkdir(parents=True, exist_ok=True)
+    command = (
+        sys.executable, "-m", "mlflow", "server", "--backend-store-uri", tracking_uri(root), "--artifacts-destination", (root / MLFLOW / "artifacts").as_uri(),
+        "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
+    )  # fmt: skip
+    environment = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false", "DO_NOT_TRACK": "1"}
+    return Service("mlflow", port, command, environment, "/health", "system.mlflow_port")
+
+
+def start_service(root: Path, service: Service, *, is_kept: bool) -> bool:
+    """Start a service where it is not up; return whether this call started it. `wait_until_healthy` comes next.
+
+    Args:
+        is_kept: it stays up after this process (`quarkmed up`).
+    Raises:
+        ServiceError: somebody else's process holds the port.
+    """
+    if running(root, service) is not None:
+        return False
+    if _is_taken(service.port):
+        raise ServiceError(
+            f"port {service.port} is taken by another program, so the {service.name} server cannot start; "
+            f"stop that program or set {service.setting} in params.yaml to a free port"
+        )
+    (root / FOLDER).mkdir(parents=True, exist_ok=True)
+    with _log(root, service).open("w", encoding="utf-8") as log:
+        process = subprocess.Popen(
+            service.command, cwd=root, env={**os.environ, **service.environment}, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
+            start_new_session=True, preexec_fn=None if is_kept else _die_with_parent(),
+        )  # fmt: skip
+    write_json(_note(root, service), {"pid": process.pid, "started": psutil.Process(process.pid).create_time(), "is_kept": is_kept})
+    return True
+
+
+def wait_until_healthy(root: Path, service: Service) -> None:
+    """Wait until a started service answers.
+
+    Raises:
+        ServiceError: its process ended, or it does not answer in time.
+    """
+    deadline = time.monotonic() + START_SECONDS
+    while not is_healthy(service):
+        if running(root, service) is None:
+            raise ServiceError(f"the {service.name} server ended while starting: {_last_line(_log(root, service))}; its log: {_log(root, service)}")
+        if time.monotonic() > deadline:
+            raise ServiceError(f"the {service.name} server did not answer within {START_SECONDS:.0f} s on {service.address}; its log: {_log(root, service)}")
+        time.sleep(0.2)
+
+
+def stop_service(root: Path, service: Service) -> bool:
+    """Stop exactly the process that was noted for a service; return whether there was one."""
+    found = running(root, service)
+    _note(root, service).unlink(missing_ok=True)
+    if found is None:
+        return False
+    process = psutil.Process(found.pid)
+    family = [process, *process.children(recursive=True)]
+    for member in family:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            member.terminate()
+    for member in psutil.wait_procs(family, timeout=STOP_SECONDS)[1]:
+        with contextlib.suppress(psutil.NoSuchProcess):
+            member.kill()
+    return True
+
+
+def running(root: Path, service: Service) -> Running | None:
+    """Return the service's process if the one that was noted still runs."""
+    try:
+        note = Running(**read_json(_note(root, service)))
+        process = psutil.Process(note.pid)
+        is_ours = abs(process.create_time() - note.started) < 0.05 and process.status() != psutil.STATUS_ZOMBIE
+        return note if is_ours else None
+    except (StorageError, TypeError, psutil.NoSuchProcess):
+        return None
+
+
+def is_healthy(service: Service) -> bool:
+    """Say whether the service answers."""
+    try:
+        with urllib.request.urlopen(f"{service.address}{service.health_path}", timeout=2) as answer:
+            return bool(answer.status == 200)
+    except (urllib.error.URLError, OSError, ValueError):
+        return False
+
+
+def _die_with_parent() -> Callable[[], None]:
+    library = ctypes.CDLL(None)
+
+    def set_signal() -> None:
+        library.prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
+
+    return set_signal
+
+
+def _is_taken(port: int) -> bool:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return True
+    return False
+
+
+def _note(root: Path, service: Service) -> Path:
+    return root / FOLDER / f"{service.name}.json"
+
+
+def _log(root: Path, service: Service) -> Path:
+    return root / FOLDER / f"{service.name}.log"
+
+
+def _last_line(path: Path) -> str:
+    lines = [line for line in path.read_text(encoding="utf-8", errors="replace").splitlines() if line.strip()] if path.is_file() else []
+    return lines[-1].strip() if lines else "it said nothing"

@@ -1,0 +1,44 @@
+"""runs/<id>/summary.json: what a run did, for machines to read; made from its events, DVC's lock and the evaluation."""
+
+from pathlib import Path
+from typing import Any
+
+from components import layout
+from components.errors import StorageError
+from components.pipeline.events import read_events, stage_endings
+from components.storage.files import read_json, write_json
+
+SUMMARY = "summary.json"
+STAGE_OF_MODEL = {"base": "pretraining"}  # every other model has the name of its stage
+
+
+def write_summary(
+    root: Path, folder: Path, *, git_sha: str | None, profile: str, wall_seconds: float, data: dict[str, str]
+) -> dict[str, Any]:
+    """Write and return the summary of the run in `folder`."""
+    events = read_events(folder)
+    stages = [{name: item[name] for name in ("name", "status", "reason", "seconds")} for item in stage_endings(events)]
+    decisions = [event for event in events if event["kind"] == "decision"]
+    registry = {name: decisions[-1][name] for name in ("model", "version", "alias", "decision", "reasons", "decided_in")} if decisions else None
+    own_seconds = sum(float(item["seconds"]) for item in stages)
+    summary = {
+        "run": folder.name, "git_sha": git_sha, "profile": profile, "wall_seconds": round(wall_seconds, 3),
+        "overhead_seconds": round(max(0.0, wall_seconds - own_seconds), 3), "stages": stages,
+        "metrics": read_or(root / layout.METRICS, {}), "registry": registry, "data": data,
+    }  # fmt: skip
+    write_json(folder / SUMMARY, summary)
+    return summary
+
+
+def claims_by_stage(root: Path) -> dict[str, dict[str, Any]]:
+    """Return stage → the claim on its primary suite: model, suite, before, after, difference, low, high, word."""
+    claims = read_or(root / layout.CLAIMS, [])
+    return {STAGE_OF_MODEL.get(claim["model"], claim["model"]): claim for claim in claims if claim["kind"] in ("gain", "chance")}
+
+
+def read_or(path: Path, default: Any) -> Any:
+    """Return a JSON file's value, or the default where there is none yet."""
+    try:
+        return read_json(path)
+    except StorageError:
+        return default

@@ -1,0 +1,73 @@
+"""What one `retrain` holds open: the workspace, the warm stage process, the tracking process and the run's event log."""
+
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from components.errors import QuarkmedError
+from components.launch.local_process import LocalProcess
+from components.launch.stage_launcher import StageLauncher
+from components.pipeline.events import RunEvents
+from components.pipeline.workspace import Workspace
+from components.settings.settings import Settings, load_settings
+from components.storage.files import write_json
+from components.tracking.replay import StageReport
+from components.tracking.unreplayed import REPORT, unreplayed_reports
+
+RUNS = "runs"
+
+
+class RetrainSession:
+    """Opened by the flow, handed to every task; closing it waits for the tracking process and ends both processes."""
+
+    def __init__(self, root: Path, *, run: str, settings: Settings, workspace: Workspace, events: RunEvents, launcher: StageLauncher) -> None:
+        self.root = root
+        self.run = run
+        self.settings = settings
+        self.workspace = workspace
+        self.events = events
+        self.launcher = launcher
+        self.tracker = LocalProcess(root, log=events.folder / "logs" / "tracking.log", niceness=5)
+        self._replays: list[int] = []
+
+    def start(self, *, tags: dict[str, str]) -> None:
+        """Open the run in MLflow and replay what an interrupted one left behind, while the stages begin."""
+        self._replays.append(self.tracker.submit("components.tracking.replay:start_run", root=str(self.root), run=self.run, tags=tags))
+        for report in unreplayed_reports(self.root):
+            self._submit_replay(report)
+
+    def replay(self, report: StageReport) -> None:
+        """Keep a stage's report beside its record and have it replayed into MLflow while the next stage runs."""
+        write_json(Path(report.folder) / REPORT, asdict(report))
+        self._submit_replay(asdict(report))
+
+    def wait_for_tracking(self) -> None:
+        """Wait until everything submitted stands in MLflow; a failure of tracking is noted, never raised."""
+        for number in self._replays:
+            try:
+                self.tracker.result(number)
+            except QuarkmedError as error:
+                self.events.note(f"MLflow: {error}; the records are kept and replayed by the next run")
+                if not self.tracker.is_alive:
+                    break
+        self._replays = []
+
+    def track(self, function: str, **arguments: Any) -> Any:
+        """Run a function in the tracking process after everything submitted to it."""
+        self.wait_for_tracking()
+        return self.tracker.call(function, **arguments)
+
+    def close(self) -> None:
+        """End both processes."""
+        self.launcher.close()
+        self.tracker.close()
+
+    def _submit_replay(self, report: dict[str, Any]) -> None:
+        self._replays.append(self.tracker.submit("components.tracking.replay:replay_stage", root=str(self.root), run=self.run, report=report))
+
+
+def open_session(root: Path, run: str, launcher: StageLauncher) -> RetrainSession:
+    """Return the session of a run whose stages the launcher runs, with the folder's settings and DVC's workspace."""
+    settings = load_settings(root / "params.yaml")
+    events = RunEvents(root / RUNS / run)
+    return RetrainSession(root, run=run, settings=settings, workspace=Workspace(root, settings), events=events, launcher=launcher)

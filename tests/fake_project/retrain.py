@@ -1,0 +1,39 @@
+"""`quarkmed retrain` over the fake stages: `python retrain.py`; with `--stages-only` without servers, MLflow and promotion."""
+
+import sys
+from pathlib import Path
+
+from rich.console import Console
+
+from flows import cli
+from flows.run_command import run_retrain
+from flows.run_folder import workspace_lock
+
+TABLE = "fake_stages:STAGES"
+
+
+def whole() -> None:
+    run_retrain(Path.cwd(), console=Console(width=160), stage_table=TABLE)
+
+
+def stages_only() -> None:
+    from components.launch.stage_launcher import StageLauncher
+    from tasks.run_stage import advance_stage
+    from tasks.session import open_session
+
+    root = Path.cwd()
+    launcher = StageLauncher(root, threads=1, log=root / "var" / "stages.log", table=TABLE)
+    launcher.warm_up = launcher._process.start  # torch is not needed here
+    session = open_session(root, "run", launcher)
+    session._submit_replay = lambda report: None
+    try:
+        with workspace_lock(root):
+            for name in session.workspace.graph.names:
+                print(name, advance_stage(session, name), flush=True)
+    finally:
+        session.close()
+
+
+if __name__ == "__main__":
+    cli.app = stages_only if "--stages-only" in sys.argv else whole
+    cli.main()

@@ -1,0 +1,138 @@
+"""DVC's view of the fake project: staleness in words, restoring, committing what was really read."""
+
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+import yaml
+
+from components.errors import DataError, UserError
+from components.pipeline.plan import is_settled, make_plan
+from components.pipeline.running import run_stage, stage_function
+from components.pipeline.workspace import LOCK_FILE, Workspace
+from components.settings.settings import load_settings
+
+
+@pytest.fixture
+def project(fake_project: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.syspath_prepend(str(fake_project))
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(fake_project / "var" / "dvc-site"))
+    return fake_project
+
+
+def open_workspace(project: Path) -> Workspace:
+    return Workspace(project, load_settings(project / "params.yaml"))
+
+
+def run_whole(project: Path) -> list[str]:
+    """Run what is stale, in order; return the names of the stages that ran."""
+    workspace, ran = open_workspace(project), []
+    for name in workspace.graph.names:
+        if not workspace.reasons(name) or (workspace.restore(name) is not None):
+            continue
+        taken = workspace.input_hashes(name)
+        run_stage(workspace.graph.row(name), root=project, settings=workspace.settings, function=stage_function(name, "fake_stages:STAGES"))
+        workspace.commit(name, taken)
+        ran.append(name)
+    return ran
+
+
+def set_parameter(project: Path, section: str, key: str, value: object) -> None:
+    values = yaml.safe_load((project / "params.yaml").read_text())
+    values[section][key] = value
+    (project / "params.yaml").write_text(yaml.safe_dump(values))
+
+
+def edit(path: Path, old: str, new: str) -> None:
+    text = path.read_text()
+    assert old in text
+    path.write_text(text.replace(old, new))
+
+
+def test_exactly_the_stages_whose_inputs_changed_run(project):
+    assert run_whole(project) == ["sources", "ift", "grpo_general", "evaluate"]
+    assert run_whole(project) == []
+    assert is_settled(make_plan(open_workspace(project)))
+    before = load_settings(project / "params.yaml").grpo_general.kl_weight
+    # The KL weight reaches nothing but grpo_general, whose new bytes reach evaluate.
+    set_parameter(project, "grpo_general", "kl_weight", 0.0321)
+    plan = {stage.name: stage for stage in make_plan(open_workspace(project))}
+    assert plan["grpo_general"].reasons == (f"parameter grpo_general.kl_weight changed ({before} → 0.0321)",)
+    assert [stage.action for stage in plan.values()] == ["skip", "skip", "run", "maybe"]
+    assert run_whole(project) == ["grpo_general", "evaluate"]
+
+
+def test_a_change_that_makes_equal_bytes_stops_there(project):
+    run_whole(project)
+    edit(project / "recipes" / "wording.py", "STYLE = 'plain'", "STYLE = 'plain'  # a comment")
+    assert open_workspace(project).reasons("sources") == ["recipes/wording.py changed"]
+    assert run_whole(project) == ["sources"]  # its documents are the same bytes, so nothing below is stale
+
+
+def test_a_section_nobody_reads_and_a_file_outside_the_deps_make_nothing_stale(project):
+    run_whole(project)
+    set_parameter(project, "system", "prefect_port", 4999)
+    (project / "README.md").write_text("new")
+    (project / "recipes" / "__pycache__").mkdir()
+    (project / "data" / "__pycache__").mkdir()
+    (project / "data" / "__pycache__" / "x.pyc").write_text("compiled")
+    assert is_settled(make_plan(open_workspace(project)))
+
+
+def test_going_back_to_old_parameters_restores_instead_of_running(project):
+    run_whole(project)
+    first = (project / "models" / "ift.json").read_bytes()
+    parameters = (project / "params.yaml").read_text()
+    set_parameter(project, "ift", "optimiser", {"learning_rate": 0.123})
+    assert run_whole(project)[0] == "ift"
+    assert (project / "models" / "ift.json").read_bytes() != first
+    (project / "params.yaml").write_text(parameters)
+    assert run_whole(project) == []
+    assert (project / "models" / "ift.json").read_bytes() == first
+
+
+def test_a_missing_or_damaged_output_is_checked_out_again(project):
+    run_whole(project)
+    (project / "models" / "ift.json").unlink()
+    (project / "artifacts" / "sources" / "documents.jsonl").write_text("tampered")
+    reasons = open_workspace(project).reasons
+    assert reasons("ift") == ["artifacts/sources changed", "output models/ift.json missing"]
+    assert reasons("sources") == ["output artifacts/sources changed"]
+    assert run_whole(project) == []
+    assert (project / "models" / "ift.json").is_file()
+
+
+def test_a_model_the_store_lost_is_made_again(project):
+    run_whole(project)
+    workspace = open_workspace(project)
+    reference = (project / "models" / "ift.json").read_text()
+    shutil.rmtree(project / "var" / "store" / json.loads(reference)["key"])
+    assert workspace.reasons("ift") == ["the store no longer holds the model of models/ift.json"]
+    assert run_whole(project) == ["ift"]
+    assert (project / "models" / "ift.json").read_text() == reference
+
+
+def test_an_edit_during_the_run_is_not_recorded_as_its_input(project):
+    run_whole(project)
+    edit(project / "recipes" / "training.py", "FACTOR = 2", "FACTOR = 5")
+    (project / "faults.txt").write_text("ift middle edit\n")
+    with pytest.raises(UserError, match=r"recipes/training.py changed while stage ift ran"):
+        run_whole(project)
+    assert "recipes/training.py changed" in open_workspace(project).reasons("ift")
+    assert run_whole(project) == ["ift"]
+    assert is_settled(make_plan(open_workspace(project)))
+
+
+def test_a_lock_file_torn_by_a_kill_is_put_back(project):
+    run_whole(project)
+    lock = project / LOCK_FILE
+    lock.write_bytes(lock.read_bytes()[: -len(lock.read_bytes()) // 3] + b"\n  : [broken")
+    assert is_settled(make_plan(open_workspace(project)))
+
+
+def test_a_missing_input_is_named(project):
+    (project / "data" / "notes.txt").unlink()
+    (project / "data").rmdir()
+    with pytest.raises(DataError, match="stage sources reads"):
+        open_workspace(project).input_hashes("sources")

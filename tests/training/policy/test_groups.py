@@ -1,0 +1,90 @@
+"""Groups and rollouts: what is left out, what is counted, and what is refused."""
+
+import pytest
+import torch
+
+from components.errors import DataError
+from components.generation.sampler import SamplingOptions
+from components.generation.scripted_sampler import ScriptedSampler
+from components.training.policy.groups import Answer, Group, PolicyPrompt, live_groups, reward_tensors
+from components.training.policy.rollouts import checked_rewards, rollout_seed, sample_groups
+
+NAN = float("nan")
+PROMPT = PolicyPrompt("p", "toy", (1, 2, 3))
+
+
+def answer(reward: float | None, *, finish: str = "stop", tokens: int = 2) -> Answer:
+    return Answer(tuple(range(tokens)), (0.0,) * tokens, finish, "text", {"correct": reward})
+
+
+def test_reward_tensors_keep_rows_and_mark_holes():
+    groups = [Group(7, PROMPT, (answer(1.0), answer(None))), Group(9, PROMPT, (answer(0.0), answer(0.5)))]
+    expected = torch.tensor([[1.0, NAN], [0.0, 0.5]])
+    torch.testing.assert_close(reward_tensors(groups)["correct"], expected, equal_nan=True)
+
+
+def test_live_groups_leave_out_no_spread_unscored_and_truncated():
+    groups = [
+        Group(0, PROMPT, (answer(1.0), answer(1.0), answer(1.0))),
+        Group(1, PROMPT, (answer(1.0), answer(None), answer(0.0, finish="length"))),
+    ]
+    advantages = torch.tensor([[0.0, 0.0, 0.0], [0.7, 0.0, -0.7]])
+    kept = live_groups(groups, advantages, mask_truncated=True)
+    assert [group.advantages for group in kept] == [(pytest.approx(0.7),)]
+    both = live_groups(groups, advantages, mask_truncated=False)
+    assert len(both[0].answers) == 2
+
+
+def test_an_answer_of_average_reward_still_counts_in_the_denominator():
+    # rewards 1, .5, 0: the middle one's advantage is 0, but its tokens belong to the step
+    group = Group(0, PROMPT, (answer(1.0), answer(0.5), answer(0.0)))
+    kept = live_groups([group], torch.tensor([[1.0, 0.0, -1.0]]), mask_truncated=True)
+    assert kept[0].answer_tokens == 6
+    assert kept[0].packed_tokens == 3 + 6
+
+
+def test_truncation_comes_from_the_finish_reason():
+    assert answer(0.0, finish="length").is_truncated
+    assert not answer(0.0, finish="stop").is_truncated
+
+
+@pytest.mark.parametrize(
+    ("rewards", "message"),
+    [
+        ([{"a": 1.0}], "1 values for 2 answers"),
+        ([{"a": 1.0}, 0.5], "expected a mapping"),
+        ([{"a": 1.0}, {"a": "good"}], "expected a number"),
+    ],
+)
+def test_a_reward_function_that_returns_the_wrong_thing_is_refused(rewards, message):
+    with pytest.raises(DataError, match=message):
+        checked_rewards(rewards, expected=2)
+
+
+def test_a_reward_that_is_not_finite_is_unscored():
+    assert checked_rewards([{"a": NAN, "b": 1}], expected=1) == [{"a": None, "b": 1.0}]
+
+
+def test_sampled_ids_and_groups_stay_together():
+    prompts = [PolicyPrompt("a", "toy", (1,)), PolicyPrompt("b", "toy", (2,))]
+    seen = []
+
+    def reward(asked, texts):
+        seen.extend((prompt.id, text) for prompt, text in zip(asked, texts, strict=True))
+        return [{"correct": float(text == "yes")} for text in texts]
+
+    batch = sample_groups(
+        ScriptedSampler(["yes", "no"]), prompts, reward, options=SamplingOptions(max_new_tokens=8, samples=2), first_group=5
+    )
+    assert [group.id for group in batch.groups] == [5, 6]
+    assert [group.prompt.id for group in batch.groups] == ["a", "b"]
+    assert [prompt for prompt, _ in seen] == ["a", "a", "b", "b"]
+    for group in batch.groups:
+        for item in group.answers:
+            assert item.rewards["correct"] == float(item.text == "yes")
+
+
+def test_rollout_seeds_differ_by_step_and_round_and_never_change():
+    seeds = {rollout_seed(20, step=step, part=part) for step in range(50) for part in range(3)}
+    assert len(seeds) == 150
+    assert rollout_seed(20, step=0, part=0) == rollout_seed(20, step=0, part=0)

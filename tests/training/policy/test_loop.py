@@ -1,0 +1,119 @@
+"""The GRPO loop end to end on a tiny model: it learns, and a killed run goes on to the same bits."""
+
+import pytest
+import torch
+
+from components.errors import Diverged, StorageError
+from components.generation.native_sampler import NativeSampler
+from components.recorder import Recorder, read_record
+from components.storage.checkpoints import CheckpointFolder
+from components.training.policy.groups import PolicyPrompt
+from components.training.policy.loop import optimise_policy, prompts_for_epochs, refuse_drift_at_start
+from components.training.policy.update import UpdateStatistics
+
+
+class Killed(Exception):
+    pass
+
+
+def _train(model, tokenizer, prompts, reward, settings, folder, **options):
+    return optimise_policy(
+        model, prompts, reward, sampler=NativeSampler(model, tokenizer), settings=settings, seed=11,
+        recorder=Recorder(folder / "record"), checkpoints=CheckpointFolder(folder / "checkpoints", key="k"), **options,
+    )  # fmt: skip
+
+
+def _metrics(folder):
+    lines = [entry for entry in read_record(folder / "record") if entry["kind"] == "metrics"]
+    return [
+        (entry["step"], {name: value for name, value in entry["values"].items() if not name.startswith("seconds")})
+        for entry in lines
+    ]
+
+
+def test_reward_rises_on_a_toy_verifier(tmp_path, tiny_model, tiny_tokenizer, toy_prompts, vowel_reward, toy_settings):
+    settings = toy_settings(steps=60, kl_weight=0.001, kl_limit=20.0)
+    result = _train(tiny_model(), tiny_tokenizer, toy_prompts, vowel_reward, settings, tmp_path)
+    # A random model writes the letter in a few per cent of its characters; every answer could be all a's.
+    assert result.summary["reward_first"] < 0.15
+    assert result.summary["reward_last"] > 0.5
+
+
+def test_first_step_has_no_kl_a_ratio_of_one_and_the_sampler_agrees(
+    tmp_path, tiny_model, tiny_tokenizer, toy_prompts, vowel_reward, toy_settings
+):
+    _train(tiny_model(), tiny_tokenizer, toy_prompts, vowel_reward, toy_settings(steps=2, temperature=0.7), tmp_path)
+    steps = [values for _, values in _metrics(tmp_path) if "kl" in values]
+    assert steps[0]["kl"] == 0.0
+    assert steps[0]["ratio_error"] == 0.0
+    assert steps[0]["sampler_gap"] < 1e-4  # log-probabilities of sampler and trainer, at the same temperature
+    assert steps[1]["kl"] > 0.0
+
+
+def test_a_policy_that_does_not_start_at_its_reference_is_refused():
+    with pytest.raises(Diverged, match="before the first step"):
+        refuse_drift_at_start(UpdateStatistics(tokens=10, kl_sum=0.01))
+
+
+@pytest.mark.parametrize("killed_at", [3, 9])
+def test_a_killed_run_goes_on_to_the_same_weights_and_metrics(
+    killed_at, tmp_path, tiny_model, tiny_tokenizer, toy_prompts, vowel_reward, toy_settings
+):
+    settings = toy_settings(steps=14, refill_rounds=1, mastered_pass_rate=0.4)
+    whole = tiny_model()
+    _train(whole, tiny_tokenizer, toy_prompts, vowel_reward, settings, tmp_path / "whole")
+
+    calls = iter(range(1000))
+
+    def failing(prompts, texts):
+        if next(calls) >= killed_at:
+            raise Killed
+        return vowel_reward(prompts, texts)
+
+    with pytest.raises(Killed):
+        _train(tiny_model(), tiny_tokenizer, toy_prompts, failing, settings, tmp_path / "cut")
+    resumed = tiny_model()
+    _train(resumed, tiny_tokenizer, toy_prompts, vowel_reward, settings, tmp_path / "cut")
+
+    for (name, expected), actual in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
+        assert torch.equal(expected, actual), name
+    assert _metrics(tmp_path / "whole") == _metrics(tmp_path / "cut")
+
+
+def test_a_checkpoint_of_another_reference_is_refused(
+    tmp_path, tiny_model, tiny_tokenizer, toy_prompts, vowel_reward, toy_settings
+):
+    settings = toy_settings(steps=4)
+    _train(tiny_model(seed=3), tiny_tokenizer, toy_prompts, vowel_reward, settings, tmp_path)
+    with pytest.raises(StorageError, match="another reference"):
+        _train(tiny_model(seed=4), tiny_tokenizer, toy_prompts, vowel_reward, settings, tmp_path)
+
+
+def test_a_kl_above_the_limit_stops_the_run_and_keeps_the_checkpoint(
+    tmp_path, tiny_model, tiny_tokenizer, toy_prompts, vowel_reward, toy_settings
+):
+    optimiser = {"learning_rate": 2e-2, "warmup_steps": 0, "schedule": "constant"}
+    settings = toy_settings(steps=40, optimiser=optimiser, kl_limit=0.5, checkpoint_every=1)
+    with pytest.raises(Diverged, match=r"step \d+: KL to the reference"):
+        _train(tiny_model(), tiny_tokenizer, toy_prompts, vowel_reward, settings, tmp_path)
+    checkpoint, warnings = CheckpointFolder(tmp_path / "checkpoints", key="k").latest()
+    assert checkpoint is not None and not warnings
+    assert all(tensor.isfinite().all() for tensor in checkpoint.tensors.values())
+
+
+def test_prompts_are_cut_so_that_the_epochs_fit_the_steps(toy_settings):
+    prompts = [PolicyPrompt(f"p{index:03d}", "toy", (1,)) for index in range(100)]
+    # 30 steps of 8 prompts are 240: three epochs of 80.
+    assert len(prompts_for_epochs(prompts, toy_settings(epochs=3), seed=1)) == 80
+    assert prompts_for_epochs(prompts, toy_settings(epochs=2), seed=1) == prompts
+
+
+def test_mastered_prompts_leave_at_the_next_epoch(tmp_path, tiny_model, tiny_tokenizer, toy_prompts, toy_settings):
+    mastered = {"asthma", "gout", "angina"}
+
+    def reward(prompts, texts):
+        return [{"correct": 1.0 if prompt.id in mastered else text.count("a") / max(len(text), 1)} for prompt, text in zip(prompts, texts, strict=True)]
+
+    settings = toy_settings(steps=6, prompts_per_step=4, readmission=0.0)
+    result = _train(tiny_model(), tiny_tokenizer, toy_prompts, reward, settings, tmp_path)
+    assert [(epoch["active"], epoch["mastered"]) for epoch in result.history[:2]] == [(8, 0), (5, 3)]

@@ -1,0 +1,105 @@
+"""Policy losses: numbers by hand, and independence of micro-batches."""
+
+import math
+
+import pytest
+import torch
+
+from components.training.policy.losses.loss import AnswerTokens, ClipRange, StepTotals, clipped_objective, policy_loss
+from components.training.policy.losses.registry import LOSSES
+
+CLIP = ClipRange(low=0.2, high=0.28)
+
+
+def tokens_of(advantages: list[float], lengths: list[int], *, logprobs=None, old=None, reference=None) -> AnswerTokens:
+    """Lay answers end to end; log-probabilities default to 0 for both policies (ratio 1)."""
+    count = torch.tensor(lengths)
+    total = sum(lengths)
+    new = torch.zeros(total) if logprobs is None else torch.tensor(logprobs)
+    return AnswerTokens(
+        logprobs_T=new.clone().requires_grad_(),
+        old_T=torch.zeros(total) if old is None else torch.tensor(old),
+        reference_T=None if reference is None else torch.tensor(reference),
+        advantages_T=torch.tensor(advantages).repeat_interleave(count),
+        lengths_T=count.repeat_interleave(count).float(),
+    )
+
+
+@pytest.mark.parametrize(
+    ("name", "expected"),
+    [
+        ("grpo", -1.0),  # answer means 3 and −1, their mean 1
+        ("dapo", 0.0),  # (1 · 3 − 3 · 1) / 4 tokens
+        ("dr_grpo", 0.0),  # (1 · 3 − 3 · 1) / (2 answers · 5)
+    ],
+)
+def test_variants_differ_in_how_tokens_are_averaged(name, expected):
+    # One token with advantage 3; three tokens with advantage −1; ratio 1 throughout.
+    batch = tokens_of([3.0, -1.0], [1, 3])
+    parts = policy_loss(LOSSES[name], batch, totals=StepTotals(2, 4, 5), clip=CLIP, kl="k3", kl_weight=0.0)
+    torch.testing.assert_close(parts.loss.detach(), torch.tensor(expected))
+
+
+def test_dr_grpo_divides_by_a_constant():
+    # two tokens of advantage 1, one answer, limit 5: −2/5
+    parts = policy_loss(LOSSES["dr_grpo"], tokens_of([1.0], [2]), totals=StepTotals(1, 2, 5), clip=CLIP, kl="k3", kl_weight=0.0)
+    torch.testing.assert_close(parts.loss.detach(), torch.tensor(-0.4))
+
+
+@pytest.mark.parametrize(
+    ("ratio", "advantage", "expected"),
+    [
+        (1.5, 1.0, 1.28),  # gains are cut at 1 + high
+        (1.5, -1.0, -1.5),  # losses are not
+        (0.5, 1.0, 0.5),  # a fallen good token is not cut
+        (0.5, -1.0, -0.8),  # a fallen bad token is cut at 1 − low
+        (1.1, 2.0, 2.2),
+    ],
+)
+def test_clipping(ratio, advantage, expected):
+    batch = tokens_of([advantage], [1], logprobs=[math.log(ratio)])
+    torch.testing.assert_close(clipped_objective(batch, CLIP), torch.tensor([expected]))
+
+
+def test_clip_share_counts_only_tokens_whose_gradient_is_cut():
+    batch = tokens_of([1.0, -1.0, 1.0, -1.0], [1, 1, 1, 1], logprobs=[math.log(r) for r in (1.5, 1.5, 0.5, 0.5)])
+    parts = policy_loss(LOSSES["dapo"], batch, totals=StepTotals(4, 4, 1), clip=CLIP, kl="k3", kl_weight=0.0)
+    assert parts.clipped_sum == 2
+    assert parts.ratio_error == pytest.approx(0.5)
+    parts.loss.backward()
+    assert batch.logprobs_T.grad[0] == 0 and batch.logprobs_T.grad[3] == 0
+    assert batch.logprobs_T.grad[1] != 0 and batch.logprobs_T.grad[2] != 0
+
+
+def test_gradient_on_policy_is_minus_advantage_times_weight():
+    batch = tokens_of([2.0, -1.0], [2, 2])
+    policy_loss(LOSSES["dapo"], batch, totals=StepTotals(2, 4, 9), clip=CLIP, kl="k3", kl_weight=0.0).loss.backward()
+    torch.testing.assert_close(batch.logprobs_T.grad, torch.tensor([-0.5, -0.5, 0.25, 0.25]))
+
+
+def test_kl_is_added_with_the_same_weights():
+    # π .5, π_ref .25 a token: k3 .1931; dapo over two tokens: .1 · .1931
+    half, quarter = math.log(0.5), math.log(0.25)
+    batch = tokens_of([0.0], [2], logprobs=[half, half], old=[half, half], reference=[quarter, quarter])
+    parts = policy_loss(LOSSES["dapo"], batch, totals=StepTotals(1, 2, 9), clip=CLIP, kl="ratio_k3", kl_weight=0.1)
+    torch.testing.assert_close(parts.loss.detach(), torch.tensor(0.01931), rtol=0, atol=1e-5)
+    assert parts.kl_sum == pytest.approx(2 * 0.1931, abs=1e-4)
+
+
+@pytest.mark.parametrize("name", sorted(LOSSES))
+def test_the_loss_of_a_step_is_the_sum_over_its_micro_batches(name):
+    generator = torch.Generator().manual_seed(5)
+    lengths, advantages = [3, 1, 4, 2], [1.0, -0.5, 0.3, -0.8]
+    new, old, reference = (torch.randn(10, generator=generator) * 0.3 for _ in range(3))
+    totals = StepTotals(answers=4, tokens=10, max_new_tokens=6)
+    options = {"totals": totals, "clip": CLIP, "kl": "ratio_k3", "kl_weight": 0.05}
+
+    def part(first: int, last: int) -> torch.Tensor:
+        span = slice(sum(lengths[:first]), sum(lengths[:last]))
+        batch = tokens_of(
+            advantages[first:last], lengths[first:last],
+            logprobs=new[span].tolist(), old=old[span].tolist(), reference=reference[span].tolist(),
+        )  # fmt: skip
+        return policy_loss(LOSSES[name], batch, **options).loss.detach()
+
+    torch.testing.assert_close(part(0, 4), part(0, 1) + part(1, 3) + part(3, 4))

@@ -1,0 +1,127 @@
+"""Tuning a reward model: it learns a preference, a prompt's pairs stay together, micro-batches do not matter."""
+
+import random
+
+import pytest
+import torch
+
+from components.conversations import Message, PreferencePair
+from components.errors import DataError
+from components.modeling.models import create_model
+from components.modeling.tokenizers import train_tokenizer
+from components.recorder import Recorder
+from components.rewards.reward_model import RewardModel, create_reward_model, save_reward_model
+from components.settings.training import ModelSettings, SupervisedSettings
+from components.training.preference.bradley_terry import pair_accuracy
+from components.training.preference.tuning import _accumulate, group_pairs, score_pairs, tune_reward_model
+
+GOOD, BAD = ("rest", "water", "sleep", "tea"), ("smoke", "beer", "stress", "salt")
+
+
+@pytest.fixture(scope="module")
+def tokenizer():
+    return train_tokenizer([f"what helps? {word} helps" for word in (*GOOD, *BAD)], vocabulary=512)
+
+
+def make_pairs(count: int, seed: int) -> list[PreferencePair]:
+    """The better answer names two good things, the worse one two bad ones, in any order."""
+    draw = random.Random(seed)
+    pairs = []
+    for index in range(count):
+        question = (Message(role="user", content=f"what helps {index // 3}?"),)
+        chosen, rejected = (f"{' and '.join(draw.sample(words, 2))} helps." for words in (GOOD, BAD))
+        pairs.append(
+            PreferencePair(id=f"{seed}-{index}", dimension="honesty", messages=question, chosen=chosen, rejected=rejected, margin=0.5)
+        )
+    return pairs
+
+
+def reward_model(tokenizer, seed: int = 1):
+    shape = ModelSettings(vocabulary=512, hidden=32, layers=2, heads=2, key_value_heads=1, head_dimension=16, intermediate=64, context=64)
+    return create_reward_model(create_model(shape, tokenizer=tokenizer, seed=seed), seed=seed)
+
+
+def settings(**changes) -> SupervisedSettings:
+    optimiser = {"learning_rate": 3e-3, "warmup_steps": 2}
+    return SupervisedSettings.model_validate({"optimiser": optimiser, "steps": 25, "batch_samples": 16, "precision": "float32"} | changes)
+
+
+def test_a_preference_is_learned_and_holds_for_new_pairs(tmp_path, tokenizer):
+    model = reward_model(tokenizer)
+    held_out = make_pairs(60, seed=2)
+    before = float(pair_accuracy(*score_pairs(model, tokenizer, held_out)).mean())
+    tune_reward_model(
+        model, tokenizer, make_pairs(90, seed=1), settings=settings(), centring=0.01, margin_scale=1.0, seed=5,
+        recorder=Recorder(tmp_path), name="toy",
+    )  # fmt: skip
+    chosen, rejected = score_pairs(model, tokenizer, held_out)
+    assert before < 0.9
+    assert float(pair_accuracy(chosen, rejected).mean()) > 0.97
+    assert abs(float((chosen + rejected).mean())) < 2.0  # centred: without the term the constant is free
+
+
+def test_a_prompts_pairs_share_one_pass(tokenizer):
+    pairs = make_pairs(6, seed=3)
+    groups = group_pairs(tokenizer, [*pairs, pairs[0].model_copy(update={"rejected": pairs[1].rejected})])
+    assert [len(group.chosen) for group in groups] == [4, 3]  # the seventh joins the first prompt's
+    first = groups[0]
+    assert len(first.answers) <= 6 and len(set(first.answers)) == len(first.answers)
+    assert (first.chosen[3], first.rejected[3]) == (first.chosen[0], first.rejected[1])
+
+
+def test_micro_batches_change_neither_loss_nor_gradient(tokenizer):
+    groups = group_pairs(tokenizer, make_pairs(12, seed=4))
+    results = []
+    for micro_tokens in (64, 100_000):
+        model = reward_model(tokenizer)
+        loss, _ = _accumulate(model, groups, settings=settings(micro_tokens=micro_tokens), centring=0.01, margin_scale=1.0)
+        results.append((loss, torch.cat([parameter.grad.flatten() for parameter in model.parameters() if parameter.grad is not None])))
+    assert results[0][0] == pytest.approx(results[1][0], abs=1e-6)
+    torch.testing.assert_close(results[0][1], results[1][1], rtol=0, atol=1e-6)
+
+
+def test_without_pairs_there_is_a_clear_error(tmp_path, tokenizer):
+    with pytest.raises(DataError, match="no preference pairs"):
+        tune_reward_model(
+            reward_model(tokenizer), tokenizer, [], settings=settings(), centring=0.0, margin_scale=0.0, seed=1,
+            recorder=Recorder(tmp_path), name="toy",
+        )  # fmt: skip
+
+
+def test_transformers_loads_the_folder_and_scores_alike(tmp_path, tokenizer):
+    from transformers import AutoModelForSequenceClassification, AutoTokenizer
+
+    model = reward_model(tokenizer)
+    save_reward_model(model, tokenizer, tmp_path, mean=0.25, scale=2.0)
+    questions = [[Message(role="user", content="what helps?")], [Message(role="user", content="what helps with gout and sleep?")]]
+    answers = ["<think>tea or salt</think>tea helps.", "water and rest helps."]
+    ours = RewardModel.load(tmp_path).score(questions, answers)
+
+    plain = AutoModelForSequenceClassification.from_pretrained(tmp_path)
+    theirs_tokenizer = AutoTokenizer.from_pretrained(tmp_path)
+    texts = [
+        theirs_tokenizer.apply_chat_template(
+            [{"role": "user", "content": question[0].content}, {"role": "assistant", "content": final}], tokenize=False
+        )
+        for question, final in zip(questions, ("tea helps.", "water and rest helps."), strict=True)
+    ]
+    batch = theirs_tokenizer(texts, return_tensors="pt", padding=True, add_special_tokens=False)
+    with torch.no_grad():
+        logits = plain(input_ids=batch["input_ids"], attention_mask=batch["attention_mask"]).logits[:, 0]
+    # reasoning is not judged; the score is (logit − mean) / scale
+    torch.testing.assert_close(torch.tensor(ours), (logits - 0.25) / 2.0, rtol=0, atol=1e-5)
+
+
+def test_scores_do_not_depend_on_the_company(tmp_path, tokenizer):
+    model = RewardModel(reward_model(tokenizer), tokenizer)
+    question = [Message(role="user", content="what helps?")]
+    answers = ["tea helps.", "salt and beer helps.", "water."]
+    together = model.score([question] * 3, answers)
+    alone = [model.score([question], [answer])[0] for answer in answers]
+    torch.testing.assert_close(torch.tensor(together), torch.tensor(alone), rtol=0, atol=1e-5)
+
+
+def test_head_starts_small(tokenizer):
+    # std 1/√(hidden + 1) = 1/√33 = .174; 32 weights: within a factor of 1.6 at any reasonable draw
+    weights = reward_model(tokenizer).score.weight.detach()
+    assert 0.11 < float(weights.std()) < 0.28
