@@ -14,6 +14,7 @@ import typer
 
 from components.errors import QuarkmedError, SettingsError
 
+LOG_WIDTH = 160  # of tables in a file or a pipe
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Raw data to a promoted medical language model, in one command.")
 
 
@@ -24,7 +25,8 @@ def retrain() -> None:
 
     from flows.run_command import run_retrain
 
-    run_retrain(project_root(), console=Console())
+    console = Console()
+    run_retrain(project_root(), console=console if console.is_terminal else Console(width=LOG_WIDTH))
 
 
 @app.command()

@@ -68,15 +68,16 @@ def print_history(root: Path) -> None:
 
 def answer_question(root: Path, question: str, *, model: str, passages: int) -> None:
     """Answer from retrieved passages with the named model, and print its sources."""
+    if not (root / layout.INDEX).exists():
+        raise UserError(f"{layout.INDEX}: no index yet; run `quarkmed retrain` first")
+    reference = named_model(root, model)
     from components.generation.native_sampler import NativeSampler
     from components.modeling.models import load_model
     from components.modeling.tokenizers import load_tokenizer
     from components.retrieval.asking import ask
     from components.retrieval.index import RetrievalIndex
 
-    if not (root / layout.INDEX).exists():
-        raise UserError(f"{layout.INDEX}: no index yet; run `quarkmed retrain` first")
-    folder = ArtifactStore(root / load_settings(root / "params.yaml").system.store).fetch(named_model(root, model))
+    folder = ArtifactStore(root / load_settings(root / "params.yaml").system.store).fetch(reference)
     tokenizer = load_tokenizer(folder)
     sampler = NativeSampler(load_model(folder), tokenizer)
     answer = ask(question, RetrievalIndex.load(root / layout.INDEX), sampler, tokenizer, passages=passages)
@@ -86,6 +87,7 @@ def answer_question(root: Path, question: str, *, model: str, passages: int) -> 
 
 def print_evaluation(root: Path, *, model: str) -> None:
     """Score the named model on the present test items (stored results are read) and print every suite."""
+    reference = named_model(root, model)
     from components.evaluation.metrics import suite_metrics
     from components.evaluation.results import read_results
     from components.launch.torch_setup import prepare_torch
@@ -93,7 +95,7 @@ def print_evaluation(root: Path, *, model: str) -> None:
 
     settings = load_settings(root / "params.yaml")
     prepare_torch(settings.run.threads)
-    rows = read_results(Path(score_champion(str(root), named_model(root, model).model_dump())))
+    rows = read_results(Path(score_champion(str(root), reference.model_dump())))
     found = suite_metrics(rows, seed=settings.run.seed, confidence=settings.evaluate.confidence, draws=settings.evaluate.bootstrap_draws)
     table = Table("suite", "value", "interval", "items", header_style="bold", pad_edge=False)
     for suite, entry in next(iter(found.values())).items():

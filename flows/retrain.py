@@ -6,6 +6,7 @@ Stages run in the order of dvc.yaml, each asked of DVC first; then the candidate
 gate lets it, promoted. Nothing is cached by Prefect: a run that is killed goes on by asking DVC again.
 """
 
+import time
 from pathlib import Path
 from typing import Any
 
@@ -15,24 +16,27 @@ from components.launch.stage_launcher import StageLauncher
 from components.pipeline.plan import make_plan
 from components.pipeline.run_reference import head_commit, is_dirty
 from components.settings.settings import load_settings
+from flows.run_folder import new_run_id, workspace_lock
 from tasks.publish_pages import publish_plan, publish_result
 from tasks.run_stage import run_stage
 from tasks.session import RUNS, RetrainSession, open_session
 from tasks.settle_promotion import gate, promote, register
 
 
-@flow(name="retrain", flow_run_name="{run}", persist_result=False, retries=0)
-def retrain(run: str, profile: str = "laptop") -> str:
+@flow(name="retrain", persist_result=False, retries=0)
+def retrain(profile: str = "laptop") -> str:
     """Bring every stage up to date in the present folder and settle the promotion; return what was decided.
 
+    This is what a deployment calls (infra/prefect.yaml); the command line runs `retrain_in_place`.
+
     Args:
-        run: the run's id; its folder is runs/<run>.
         profile: name shown in tags; the values stand in params.yaml.
     """
-    root = Path.cwd()
+    root, run = Path.cwd(), new_run_id(time.time())
     settings = load_settings(root / "params.yaml")
     launcher = StageLauncher(root, threads=settings.run.threads, log=root / RUNS / run / "logs" / "stages.log")
-    return bring_up_to_date(open_session(root, run, launcher), profile=profile)
+    with workspace_lock(root):
+        return bring_up_to_date(open_session(root, run, launcher), profile=profile)
 
 
 def retrain_in_place(session: RetrainSession) -> "Flow[..., str]":

@@ -50,3 +50,40 @@ def stage_context() -> Callable[..., StageContext]:
         )  # fmt: skip
 
     return make
+
+
+WORDING = [
+    "Asthma causes wheeze and night cough. It is treated with salbutamol 100 micrograms.",
+    "Pneumonia causes fever and a productive cough. A chest X-ray shows consolidation.",
+    'What is the diagnosis of a man of 45 with chest pain? {"icd10": "I20.9"}',
+]
+
+
+@pytest.fixture(scope="session")
+def tiny_tokenizer() -> Any:
+    """Return a tokenizer of 512 tokens trained on three sentences."""
+    from components.modeling.tokenizers import train_tokenizer
+
+    return train_tokenizer(WORDING, vocabulary=512)
+
+
+@pytest.fixture
+def tiny_model(tiny_tokenizer: Any) -> Any:
+    """Yield a Qwen3 of two layers whose weights are large enough for its answers to differ, with one thread (it is tiny)."""
+    import torch
+
+    from components.modeling.models import create_model
+    from components.settings.training import ModelSettings
+
+    shape = ModelSettings(
+        vocabulary=512, hidden=32, layers=2, heads=4, key_value_heads=2, head_dimension=8, intermediate=48, context=128
+    )
+    model = create_model(shape, tokenizer=tiny_tokenizer, seed=1)
+    generator = torch.Generator().manual_seed(2)
+    with torch.no_grad():
+        for parameter in model.parameters():
+            parameter.add_(torch.randn(parameter.shape, generator=generator) * 0.15)
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield model
+    torch.set_num_threads(threads)

@@ -4,11 +4,11 @@
     empty               no word
     repetitive          a sentence twice, or half of its word 4-grams repeated
     no_citation         a grounded answer cites nothing
-    unknown_citation    cites a passage that was not shown
+    unknown_citation    cites a passage that was not shown (a general answer was shown none)
     off_topic_citation  cites a passage that never names the disease asked about
     unsupported         names a fact that none of the passages it cites states (grounded answers)
     unsafe_drug         recommends a drug the patient must not get
-    wrong_subject       names nothing of the knowledge base, or another disease than the one asked about
+    wrong_subject       names nothing of the knowledge base, or not the disease asked about (general answers)
 """
 
 from collections.abc import Sequence
@@ -43,7 +43,7 @@ def broken_rules(case: Case, completion: Completion, finder: MentionFinder, *, u
         broken.append("repetitive")
     if any(key in unsafe_drugs for mention in mentions if not mention.is_negated for key in mention.keys("drug")):
         broken.append("unsafe_drug")
-    broken.extend(_citation_rules(case, final, mentions, finder) if case.passages else _subject_rule(case, mentions, finder))
+    broken.extend(_citation_rules(case, final, mentions, finder) if case.passages else _subject_rule(case, final, mentions, finder))
     return tuple(broken)
 
 
@@ -67,12 +67,14 @@ def _citation_rules(case: Case, final: str, mentions: Sequence[Mention], finder:
     return broken
 
 
-def _subject_rule(case: Case, mentions: Sequence[Mention], finder: MentionFinder) -> list[str]:
+def _subject_rule(case: Case, final: str, mentions: Sequence[Mention], finder: MentionFinder) -> list[str]:
+    if cited_numbers(final):
+        return ["unknown_citation"]
     if not mentions:
         return ["wrong_subject"]
     asked = {key for mention in finder.find(case.prompt) for key in mention.keys("disease")}
     named = {key for mention in mentions for key in mention.keys("disease")}
-    return ["wrong_subject"] if asked and named and not asked & named else []
+    return ["wrong_subject"] if asked and not asked & named else []
 
 
 def _meanings(mentions: Sequence[Mention]) -> set[tuple[str, str]]:

@@ -88,12 +88,19 @@ class Decoding:
         is_real = columns < lengths[:, None]
         index = torch.where(is_real, starts[:, None] + columns, 0).flatten()
         dtype = self.weights.dtype
-        self.mask = None if bool(is_real.all()) else torch.zeros(is_real.shape, dtype=dtype).masked_fill(~is_real, -torch.inf)[self.owner, None, None]
+        self.mask = (
+            None
+            if bool(is_real.all())
+            else torch.zeros(is_real.shape, dtype=dtype).masked_fill(~is_real, -torch.inf)[self.owner, None, None]
+        )
         self.caches: list[LayerCache] = []
 
         def collect(keys: Tensor, values: Tensor) -> None:
             heads, size = keys.shape[1:]
-            parts = [part.index_select(0, index).view(len(prompts), longest, heads, size).transpose(1, 2).contiguous() for part in (keys, values)]
+            parts = [
+                part.index_select(0, index).view(len(prompts), longest, heads, size).transpose(1, 2).contiguous()
+                for part in (keys, values)
+            ]
             suffix = [keys.new_empty(rows, heads, self.options.max_new_tokens, size) for _ in range(2)]
             self.caches.append(LayerCache(*parts, *suffix))
 
@@ -108,7 +115,9 @@ class Decoding:
     def _compact(self, tokens: Tensor, *, filled: int) -> Tensor:
         """Drop finished rows, and prompts with none left; return the kept rows' tokens."""
         kept = self.is_live.nonzero()[:, 0]
-        prompts, owner, counts = self.owner.index_select(0, kept).unique_consecutive(return_inverse=True, return_counts=True)
+        prompts, owner, counts = self.owner.index_select(0, kept).unique_consecutive(
+            return_inverse=True, return_counts=True
+        )
         are_dropped = len(prompts) < self.caches[0].prompt_keys.shape[0]
         for cache in self.caches:
             cache.keep(kept, prompts if are_dropped else None, filled=filled)
@@ -132,7 +141,9 @@ class Decoding:
             cache.suffix_keys[:, :, step] = keys
             cache.suffix_values[:, :, step] = values
             queries = queries.unflatten(1, (weights.shape.key_value_heads, -1))
-            attended = attend_two_parts(queries, cache, filled=step + 1, slots=self.slots, width=self.width, mask=self.mask)
+            attended = attend_two_parts(
+                queries, cache, filled=step + 1, slots=self.slots, width=self.width, mask=self.mask
+            )
             hidden = hidden + functional.linear(attended.flatten(1), layer.output)
             hidden = hidden + feed_forward(hidden, layer, weights)
         self.hidden = final_norm(hidden, weights)

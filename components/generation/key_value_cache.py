@@ -48,15 +48,23 @@ def attend_two_parts(
     """
     rows, heads, per_head, size = queries.shape
     prompts, longest = cache.prompt_keys.shape[0], cache.prompt_keys.shape[2]
-    own_keys, own_values = (part.view(rows * heads, -1, size)[:, :filled] for part in (cache.suffix_keys, cache.suffix_values))
+    own_keys, own_values = (
+        part.view(rows * heads, -1, size)[:, :filled] for part in (cache.suffix_keys, cache.suffix_values)
+    )
     scores = queries.new_empty(rows, heads, per_head, longest + filled)
-    before = torch.bmm(_to_grid(queries, prompts, slots, width), cache.prompt_keys.view(-1, longest, size).transpose(1, 2))
+    before = torch.bmm(
+        _to_grid(queries, prompts, slots, width), cache.prompt_keys.view(-1, longest, size).transpose(1, 2)
+    )
     scores[..., :longest] = _from_grid(before, prompts, slots, width, like=queries)
     if mask is not None:
         scores[..., :longest] += mask
-    scores[..., longest:] = torch.bmm(queries.reshape(-1, per_head, size), own_keys.transpose(1, 2)).view(rows, heads, per_head, filled)
+    scores[..., longest:] = torch.bmm(queries.reshape(-1, per_head, size), own_keys.transpose(1, 2)).view(
+        rows, heads, per_head, filled
+    )
     shares = torch.softmax(scores, dim=-1)
-    of_prompt = torch.bmm(_to_grid(shares[..., :longest], prompts, slots, width), cache.prompt_values.view(-1, longest, size))
+    of_prompt = torch.bmm(
+        _to_grid(shares[..., :longest], prompts, slots, width), cache.prompt_values.view(-1, longest, size)
+    )
     of_own = torch.bmm(shares.view(rows * heads, per_head, -1)[..., longest:], own_values).view(queries.shape)
     return of_own.add_(_from_grid(of_prompt, prompts, slots, width, like=queries))
 
@@ -66,7 +74,9 @@ def _to_grid(part: Tensor, prompts: int, slots: Tensor, width: int) -> Tensor:
     if prompts * width != len(part):
         part = part.new_zeros(prompts * width, *part.shape[1:]).index_copy_(0, slots, part)
     heads, per_head = part.shape[1:3]
-    return part.reshape(prompts, width, heads, per_head, -1).transpose(1, 2).reshape(prompts * heads, width * per_head, -1)
+    return (
+        part.reshape(prompts, width, heads, per_head, -1).transpose(1, 2).reshape(prompts * heads, width * per_head, -1)
+    )
 
 
 def _from_grid(grid: Tensor, prompts: int, slots: Tensor, width: int, *, like: Tensor) -> Tensor:

@@ -25,7 +25,12 @@ class NativeSampler:
     """A `Sampler` over a model in this process; reads the model's weights anew at every call."""
 
     def __init__(
-        self, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast", *, precision: Precision = "float32", rows: int = ROWS
+        self,
+        model: "PreTrainedModel",
+        tokenizer: "PreTrainedTokenizerFast",
+        *,
+        precision: Precision = "float32",
+        rows: int = ROWS,
     ) -> None:
         self.model = model
         self.tokenizer = tokenizer
@@ -47,7 +52,9 @@ class NativeSampler:
         for start in range(0, len(order), size):
             chosen = order[start : start + size]
             numbers = torch.from_numpy(uniforms(keys[chosen], count=options.max_new_tokens))
-            decoding = Decoding(weights, head_VD, [prompts[i] for i in chosen], options=options, numbers=numbers, stops=self._stops)
+            decoding = Decoding(
+                weights, head_VD, [prompts[i] for i in chosen], options=options, numbers=numbers, stops=self._stops
+            )
             for index, group in zip(chosen, self._completions(decoding.run(), options), strict=True):
                 completions[index] = group
             if progress:
@@ -59,6 +66,8 @@ class NativeSampler:
         texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
         rows = [
             Completion(tuple(row), tuple(logprobs[: len(row)]), "stop" if stopped else "length", text)
-            for row, logprobs, stopped, text in zip(ids, drawn.logprobs.tolist(), drawn.is_stopped.tolist(), texts, strict=True)
+            for row, logprobs, stopped, text in zip(
+                ids, drawn.logprobs.tolist(), drawn.is_stopped.tolist(), texts, strict=True
+            )
         ]
         return [rows[start : start + options.samples] for start in range(0, len(rows), options.samples)]

@@ -20,7 +20,7 @@ def row_keys(prompts: Sequence[Sequence[int]], *, samples: int, seed: int) -> np
     keys = np.empty((len(prompts), samples), dtype=np.uint64)
     for index, prompt in enumerate(prompts):
         content = np.asarray(prompt, dtype=np.int64).tobytes()
-        stem = hashlib.blake2b(content, digest_size=8, salt=f"{seed}".encode()[:16], person=f"{seen[content]}".encode()).digest()
+        stem = hashlib.blake2b(f"{seed}/{seen[content]}/".encode() + content, digest_size=8).digest()
         seen[content] += 1
         keys[index] = _mix(np.frombuffer(stem, dtype=np.uint64) + np.arange(1, samples + 1, dtype=np.uint64) * GOLDEN)
     return keys

@@ -19,7 +19,7 @@ from components.lineage import digest_value
 from components.mixture.search import Trial, search_ratios
 from components.mixture.simplex import uniform_ratios
 from components.mixture.surrogate import Surrogate
-from components.mixture.trial import load_setting, run_trial, weighted_score
+from components.mixture.trial import load_setting, overall_score, run_trial
 from components.settings.training import MixtureSettings
 from components.stage import StageContext
 from components.storage.files import atomic_writer, read_json, write_json
@@ -37,7 +37,7 @@ def run(context: StageContext) -> None:
 
     @functools.cache
     def setting() -> Any:
-        return load_setting(context.fetch_model(layout.BASE), samples, cases, tuning=tuning, count=settings.trial_cases)
+        return load_setting(context.fetch_model(layout.BASE), samples, cases, tuning=tuning, count=settings.trial_cases, measure=settings.measure)
 
     def tuned_scores(ratios: Mapping[str, float], seed: int) -> dict[str, float]:
         path = context.checkpoints.folder / "runs" / f"{digest_value([dict(ratios), seed])[:24]}.json"
@@ -59,7 +59,7 @@ def search_and_compare(
     best_so_far = [0.0]
 
     def objective(ratios: Mapping[str, float], number: int) -> float:
-        score = weighted_score(tuned_scores(ratios, seed), settings.weights)
+        score = overall_score(tuned_scores(ratios, seed), settings.weights, measure=settings.measure)
         best_so_far[0] = max(best_so_far[0], score)
         context.recorder.metrics({"score": score, "best_score": best_so_far[0]}, step=number)
         context.recorder.progress(number + 1, total, score=score)
@@ -77,6 +77,7 @@ def search_and_compare(
     comparison = _compare(tuned_scores, best.ratios, uniform.ratios, settings=settings, seed=seed, context=context, done=len(tried), total=total)
     return {
         "ratios": best.ratios,
+        "measure": settings.measure,
         "best": {"number": best.number, "kind": best.kind, "score": best.score, "posterior_mean": float(means.max())},
         "trials": [_row(trial, float(mean), tuned_scores(trial.ratios, seed)) for trial, mean in zip(tried, means, strict=True)],
         "uniform": {"ratios": uniform.ratios, "score": uniform.score, "posterior_mean": float(means[-1])},
@@ -93,7 +94,7 @@ def _compare(
     for number in range(settings.comparison_seeds):
         for name, ratios in (("chosen", chosen), ("uniform", uniform)):
             fresh = int(digest_value(["mixture comparison", seed, number])[:8], 16)
-            scores[name].append(weighted_score(tuned_scores(ratios, fresh), settings.weights))
+            scores[name].append(overall_score(tuned_scores(ratios, fresh), settings.weights, measure=settings.measure))
             done += 1
             context.recorder.progress(done, total, score=scores[name][-1])
     return scores
@@ -107,6 +108,7 @@ def _row(trial: Trial, mean: float, group_scores: Mapping[str, float]) -> dict[s
 
 
 def _record(context: StageContext, found: dict[str, Any]) -> None:
+    settings: MixtureSettings = context.section("mixture")
     page = context.checkpoints.folder / "mixture.html"
     with atomic_writer(page) as stream:
         stream.write(mixture_page(found))
@@ -118,6 +120,6 @@ def _record(context: StageContext, found: dict[str, Any]) -> None:
     if chosen:
         summary |= {"chosen_score": float(np.mean(chosen)), "uniform_score": float(np.mean(uniform))}
         context.recorder.note(
-            f"on {len(chosen)} fresh seeds at equal budget the chosen mix scores {np.mean(chosen):.3f}, the uniform mix {np.mean(uniform):.3f}"
+            f"on {len(chosen)} fresh seeds at equal budget the chosen mix scores {np.mean(chosen):.4f}, the uniform mix {np.mean(uniform):.4f} ({settings.measure})"
         )
     context.recorder.summary(summary)

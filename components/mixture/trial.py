@@ -1,4 +1,4 @@
-"""One trial: a short tuning run with given ratios from the shared start, scored by the ability suites on validation.
+"""One trial: a short tuning run with given ratios from the shared start, measured on the ability suites of validation.
 
 Every trial starts from the same weights, meets the samples of a group in the same order and is tuned with the same
 seed, so that trials differ by their ratios alone (common random numbers; Law & Kelton 2000, §11.2).
@@ -14,14 +14,12 @@ from typing import TYPE_CHECKING
 from components.cases.case import Case
 from components.conversations import Sample
 from components.errors import DataError
-from components.evaluation.scoring import score_cases
 from components.lineage import stable_fraction
+from components.mixture.measures import MEASURES
 from components.settings.training import SupervisedSettings
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
-
-ANSWER_TOKENS = 32
 
 
 @dataclass(frozen=True)
@@ -33,9 +31,10 @@ class TrialSetting:
     samples: Mapping[str, Sequence[Sample]]  # by group, in a fixed order
     cases: Sequence[Case]
     tuning: SupervisedSettings
+    measure: str  # key of MEASURES
 
 
-def load_setting(folder: Path, samples: Sequence[Sample], cases: Sequence[Case], *, tuning: SupervisedSettings, count: int) -> TrialSetting:
+def load_setting(folder: Path, samples: Sequence[Sample], cases: Sequence[Case], *, tuning: SupervisedSettings, count: int, measure: str) -> TrialSetting:
     """Load the shared start and draw the validation cases that trials are scored on.
 
     Args:
@@ -43,6 +42,7 @@ def load_setting(folder: Path, samples: Sequence[Sample], cases: Sequence[Case],
         samples: instruction samples of every group.
         cases: validation cases of any suite.
         count: cases to score on, shared out evenly over the groups.
+        measure: key of `components/mixture/measures.py`.
     Raises:
         DataError: a group of the samples has no validation case of the ability suite.
     """
@@ -54,7 +54,7 @@ def load_setting(folder: Path, samples: Sequence[Sample], cases: Sequence[Case],
         by_group.setdefault(sample.group, []).append(sample)
     chosen = validation_cases(cases, sorted(by_group), count=count)
     ordered = {group: sorted(members, key=lambda sample: stable_fraction("mixture", sample.id)) for group, members in sorted(by_group.items())}
-    return TrialSetting(load_model(folder), load_tokenizer(folder), ordered, chosen, tuning)
+    return TrialSetting(load_model(folder), load_tokenizer(folder), ordered, chosen, tuning, measure)
 
 
 def validation_cases(cases: Sequence[Case], groups: Sequence[str], *, count: int) -> list[Case]:
@@ -69,26 +69,18 @@ def validation_cases(cases: Sequence[Case], groups: Sequence[str], *, count: int
 
 
 def run_trial(setting: TrialSetting, ratios: Mapping[str, float], *, seed: int) -> dict[str, float]:
-    """Tune a copy of the start with the ratios and return each group's mean score on its validation cases.
+    """Tune a copy of the start with the ratios and return each group's measure on its validation cases.
 
     Args:
         ratios: share of each group in every batch.
         seed: of the order within batches; the same for all trials of a search.
     """
-    from components.generation.native_sampler import NativeSampler
-    from components.generation.sampler import SamplingOptions
     from components.training.supervised.tuning import tune
 
     model = copy.deepcopy(setting.model)
     samples = trial_samples(setting.samples, ratios, total=setting.tuning.steps * setting.tuning.batch_samples)
     tune(model, setting.tokenizer, samples, settings=setting.tuning, seed=seed, ratios=ratios)
-    sampler = NativeSampler(model, setting.tokenizer, precision=setting.tuning.precision)
-    greedy = SamplingOptions(max_new_tokens=ANSWER_TOKENS, temperature=0.0)
-    scored: dict[str, list[float]] = {}
-    for case, row in zip(setting.cases, score_cases(sampler, setting.tokenizer, setting.cases, options=greedy), strict=True):
-        if row.score is not None:
-            scored.setdefault(case.group, []).append(row.score)
-    return {group: sum(values) / len(values) for group, values in sorted(scored.items())}
+    return MEASURES[setting.measure](model, setting.tokenizer, setting.cases, setting.tuning)
 
 
 def trial_samples(samples: Mapping[str, Sequence[Sample]], ratios: Mapping[str, float], *, total: int) -> list[Sample]:
@@ -96,7 +88,13 @@ def trial_samples(samples: Mapping[str, Sequence[Sample]], ratios: Mapping[str, 
     return [sample for group in sorted(ratios) for sample in samples[group][: math.ceil(total * ratios[group]) + 1]]
 
 
-def weighted_score(scores: Mapping[str, float], weights: Mapping[str, float]) -> float:
-    """Return the weighted mean of the groups' scores; a group without a weight counts 1."""
+def overall_score(scores: Mapping[str, float], weights: Mapping[str, float], *, measure: str) -> float:
+    """Return the weighted mean of the groups' scores; a group without a weight counts 1.
+
+    Likelihoods are averaged geometrically, exp(−weighted mean loss), so that one easy group cannot pay for the others;
+    verifier scores, which may be 0, arithmetically.
+    """
     total = sum(weights.get(group, 1.0) for group in scores)
+    if measure == "likelihood":
+        return math.exp(sum(weights.get(group, 1.0) * math.log(score) for group, score in scores.items()) / total)
     return sum(weights.get(group, 1.0) * score for group, score in scores.items()) / total

@@ -29,7 +29,9 @@ class HeadShape:
     epsilon: float
 
 
-def attend_packed(joined: Tensor, norm_weights: Tensor, *, cosine: Tensor, sine: Tensor, shape: HeadShape, batch: PackedBatch) -> Tensor:
+def attend_packed(
+    joined: Tensor, norm_weights: Tensor, *, cosine: Tensor, sine: Tensor, shape: HeadShape, batch: PackedBatch
+) -> Tensor:
     """Return every token's attended values, (T, H · D).
 
     Args:
@@ -45,7 +47,9 @@ def attend_packed(joined: Tensor, norm_weights: Tensor, *, cosine: Tensor, sine:
     return torch.cat(parts).index_select(0, batch.unpad_T)
 
 
-def rotated_heads(joined: Tensor, norm_weights: Tensor, cosine: Tensor, sine: Tensor, shape: HeadShape) -> tuple[Tensor, Tensor, Tensor]:
+def rotated_heads(
+    joined: Tensor, norm_weights: Tensor, cosine: Tensor, sine: Tensor, shape: HeadShape
+) -> tuple[Tensor, Tensor, Tensor]:
     """Return scaled queries (T, H, D), keys and values (T, K, D), normed and rotated; differentiable by autograd."""
     normed = functional.rms_norm(joined[:, : -shape.key_value_heads], (shape.size,), None, shape.epsilon) * norm_weights
     first, second = normed.chunk(2, dim=-1)
@@ -67,12 +71,18 @@ def _flash(queries: Tensor, keys: Tensor, values: Tensor, block: AttentionBlock)
 class _HeldAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx, joined, norm_weights, cosine, sine, shape, batch):  # type: ignore[no-untyped-def]
-        normed, scale = torch.ops.aten._fused_rms_norm(joined[:, : -shape.key_value_heads], [shape.size], None, shape.epsilon)
+        normed, scale = torch.ops.aten._fused_rms_norm(
+            joined[:, : -shape.key_value_heads], [shape.size], None, shape.epsilon
+        )
         turned = rotate(normed * norm_weights, cosine, sine)
         queries, keys, values = turned[:, : shape.heads], turned[:, shape.heads :], joined[:, -shape.key_value_heads :]
         outputs, saved = [], []
         for block in batch.blocks:
-            q, k, v = _padded(queries, block.queries, block, shape), _padded(keys, block.keys, block, shape), _padded(values, block.keys, block, shape)
+            q, k, v = (
+                _padded(queries, block.queries, block, shape),
+                _padded(keys, block.keys, block, shape),
+                _padded(values, block.keys, block, shape),
+            )
             scores = torch.bmm(q, k.transpose(1, 2))
             scores.view(block.segments, shape.heads, -1, block.key_length).add_(block.bias(scores.dtype))
             shares = torch.softmax(scores, dim=-1)
@@ -96,23 +106,38 @@ class _HeldAttention(torch.autograd.Function):
         for number, block in enumerate(batch.blocks):
             q, k, v, shares = saved[4 * number : 4 * number + 4]
             rows = block.queries.numel()
-            out = _grouped(padded_grad[offset : offset + rows].view(block.segments, -1, shape.heads, shape.size), key_value_heads)
+            out = _grouped(
+                padded_grad[offset : offset + rows].view(block.segments, -1, shape.heads, shape.size), key_value_heads
+            )
             offset += rows
             grad_shares = torch.bmm(out, v.transpose(1, 2))
             grad_scores = torch._softmax_backward_data(grad_shares, shares, -1, shares.dtype)
             grad_queries.index_add_(0, block.queries, _flat(torch.bmm(grad_scores, k), block, shape.heads, shape.size))
-            grad_keys.index_add_(0, block.keys, _flat(torch.bmm(grad_scores.transpose(1, 2), q), block, key_value_heads, shape.size))
-            grad_values.index_add_(0, block.keys, _flat(torch.bmm(shares.transpose(1, 2), out), block, key_value_heads, shape.size))
+            grad_keys.index_add_(
+                0, block.keys, _flat(torch.bmm(grad_scores.transpose(1, 2), q), block, key_value_heads, shape.size)
+            )
+            grad_values.index_add_(
+                0, block.keys, _flat(torch.bmm(shares.transpose(1, 2), out), block, key_value_heads, shape.size)
+            )
         turned = torch.cat([grad_queries, grad_keys], dim=1).view(tokens, -1, shape.size)
         unturned = rotate(turned, cosine, -sine)  # a rotation's transpose is the rotation back
         grad_weights = (unturned * normed).sum(dim=0, dtype=torch.float32).to(norm_weights.dtype)
         grad_raw = normalise_backward(unturned.mul_(norm_weights), normed, scale.to(grad.dtype))
-        return torch.cat([grad_raw, grad_values.view(tokens, key_value_heads, shape.size)], dim=1), grad_weights, None, None, None, None
+        return (
+            torch.cat([grad_raw, grad_values.view(tokens, key_value_heads, shape.size)], dim=1),
+            grad_weights,
+            None,
+            None,
+            None,
+            None,
+        )
 
 
 def _padded(part: Tensor, index: Tensor, block: AttentionBlock, shape: HeadShape) -> Tensor:
     """Gather (T, heads, D) into (N · K, heads / K · length, D)."""
-    return _grouped(part.flatten(1).index_select(0, index).view(block.segments, -1, *part.shape[1:]), shape.key_value_heads)
+    return _grouped(
+        part.flatten(1).index_select(0, index).view(block.segments, -1, *part.shape[1:]), shape.key_value_heads
+    )
 
 
 def _grouped(padded: Tensor, key_value_heads: int) -> Tensor:

@@ -42,14 +42,18 @@ def option_logprobs(
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
     scores: list[list[float]] = [[] for _ in prompts]
     for batch in _batches(order, prompts, trees):
-        for index, values in zip(batch, _score(model, [prompts[i] for i in batch], [trees[i] for i in batch], precision), strict=True):
+        for index, values in zip(
+            batch, _score(model, [prompts[i] for i in batch], [trees[i] for i in batch], precision), strict=True
+        ):
             scores[index] = values
         if progress:
             progress(sum(1 for item in scores if item), len(prompts))
     return scores
 
 
-def _score(model: "PreTrainedModel", prompts: list[list[int]], trees: list[list[list[int]]], precision: Precision) -> list[list[float]]:
+def _score(
+    model: "PreTrainedModel", prompts: list[list[int]], trees: list[list[list[int]]], precision: Precision
+) -> list[list[float]]:
     packed = pack_trees(prompts, trees)
     predictors, targets = answer_targets(packed, answers_per_prompt=[len(tree) for tree in trees])
     hidden = forward_packed(model, packed, precision=precision).index_select(0, predictors)

@@ -38,7 +38,9 @@ def create_model(settings: "ModelSettings", *, tokenizer: "PreTrainedTokenizerFa
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = Qwen3ForCausalLM(config)
-    model.generation_config = GenerationConfig(eos_token_id=list(stop_ids(tokenizer)), pad_token_id=tokenizer.pad_token_id)
+    model.generation_config = GenerationConfig(
+        eos_token_id=list(stop_ids(tokenizer)), pad_token_id=tokenizer.pad_token_id
+    )
     return model.eval()
 
 
@@ -49,16 +51,21 @@ def load_model(folder: Path) -> "Qwen3ForCausalLM":
         StorageError: no model there, or its weights cannot be read.
     """
     import torch
+    from safetensors import SafetensorError
     from transformers import AutoModelForCausalLM
     from transformers.utils import logging
 
     if not (folder / "config.json").is_file():
-        raise StorageError(f"{folder}: no config.json; name a Hugging Face model folder, or run the stage that makes this model")
+        raise StorageError(
+            f"{folder}: no config.json; name a Hugging Face model folder, or run the stage that makes this model"
+        )
     logging.disable_progress_bar()
     try:
         model = AutoModelForCausalLM.from_pretrained(folder, dtype=torch.float32)
-    except (OSError, RuntimeError, ValueError) as error:
-        raise StorageError(f"{folder}: the model cannot be loaded ({str(error).splitlines()[0]}); fetch or make it again") from error
+    except (OSError, RuntimeError, ValueError, SafetensorError) as error:
+        raise StorageError(
+            f"{folder}: the model cannot be loaded ({str(error).splitlines()[0]}); fetch or make it again"
+        ) from error
     return model.eval()
 
 

@@ -23,7 +23,9 @@ class AttentionBlock:
     keys: Tensor  # (segments * longest key,), int64
     segments: int
     mask: Tensor | None  # (segments, 1, longest query, longest key), True is seen; None: causal, right-padded
-    biases: dict[torch.dtype, Tensor] = field(default_factory=dict, compare=False)  # the mask as numbers, made once a batch
+    biases: dict[torch.dtype, Tensor] = field(
+        default_factory=dict, compare=False
+    )  # the mask as numbers, made once a batch
 
     @property
     def key_length(self) -> int:
@@ -33,7 +35,11 @@ class AttentionBlock:
     def bias(self, dtype: torch.dtype) -> Tensor:
         """Return the mask as 0 and minus infinity, broadcastable to (segments, heads, queries, keys)."""
         if dtype not in self.biases:
-            mask = torch.ones(self.key_length, self.key_length, dtype=torch.bool).tril()[None, None] if self.mask is None else self.mask
+            mask = (
+                torch.ones(self.key_length, self.key_length, dtype=torch.bool).tril()[None, None]
+                if self.mask is None
+                else self.mask
+            )
             self.biases[dtype] = torch.zeros(mask.shape, dtype=dtype).masked_fill_(~mask, -torch.inf)
         return self.biases[dtype]
 
@@ -83,13 +89,24 @@ def pack_trees(prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[Sequ
     nonempty = [index for index, length in enumerate(lengths) if length]
     for group in _by_length([lengths[index] for index in nonempty]):
         members = [nonempty[index] for index in group]
-        blocks.append(_answer_block(members, starts, lengths, [(prompt_starts[owner[i]], prompt_lengths[owner[i]]) for i in members]))
+        blocks.append(
+            _answer_block(
+                members, starts, lengths, [(prompt_starts[owner[i]], prompt_lengths[owner[i]]) for i in members]
+            )
+        )
     joined, unpad = _join(blocks, total + sum(lengths))
     ids = torch.tensor([token for item in (*prompts, *flat) for token in item], dtype=torch.int64)
     offsets = [torch.arange(length) for length in prompt_lengths]
     offsets += [torch.arange(length) + prompt_lengths[owner[index]] for index, length in enumerate(lengths)]
     return PackedBatch(
-        ids, torch.cat(offsets), joined, unpad, tuple(starts), tuple(lengths), tuple(prompt_starts), tuple(prompt_lengths)
+        ids,
+        torch.cat(offsets),
+        joined,
+        unpad,
+        tuple(starts),
+        tuple(lengths),
+        tuple(prompt_starts),
+        tuple(prompt_lengths),
     )
 
 
@@ -119,7 +136,9 @@ def _starts(lengths: Sequence[int]) -> list[int]:
 
 def _by_length(lengths: Sequence[int]) -> list[list[int]]:
     """Group indices of non-empty segments by similar length, longest first."""
-    order = sorted((index for index, length in enumerate(lengths) if length), key=lambda index: (-lengths[index], index))
+    order = sorted(
+        (index for index, length in enumerate(lengths) if length), key=lambda index: (-lengths[index], index)
+    )
     groups: list[list[int]] = []
     for index in order:
         group = groups[-1] if groups else None
@@ -137,7 +156,9 @@ def _window(starts: Tensor, lengths: Tensor) -> tuple[Tensor, Tensor]:
     return torch.where(is_real, starts[:, None] + columns, 0), is_real
 
 
-def _causal_block(members: list[int], starts: Sequence[int], lengths: Sequence[int]) -> tuple[AttentionBlock, Tensor, Tensor]:
+def _causal_block(
+    members: list[int], starts: Sequence[int], lengths: Sequence[int]
+) -> tuple[AttentionBlock, Tensor, Tensor]:
     index, is_real = _window(torch.tensor([starts[i] for i in members]), torch.tensor([lengths[i] for i in members]))
     return AttentionBlock(index.flatten(), index.flatten(), len(members), None), index, is_real
 
@@ -146,7 +167,9 @@ def _answer_block(
     members: list[int], starts: Sequence[int], lengths: Sequence[int], prompts: list[tuple[int, int]]
 ) -> tuple[AttentionBlock, Tensor, Tensor]:
     own, own_real = _window(torch.tensor([starts[i] for i in members]), torch.tensor([lengths[i] for i in members]))
-    before, before_real = _window(torch.tensor([start for start, _ in prompts]), torch.tensor([length for _, length in prompts]))
+    before, before_real = _window(
+        torch.tensor([start for start, _ in prompts]), torch.tensor([length for _, length in prompts])
+    )
     width = own.shape[1]
     causal = torch.ones(width, width, dtype=torch.bool).tril() & own_real[:, None, :]
     causal |= torch.eye(width, dtype=torch.bool)  # a padded query sees itself, so that its row is not empty

@@ -42,7 +42,9 @@ def train_tokenizer(texts: Iterable[str], *, vocabulary: int) -> "PreTrainedToke
 
     core = Tokenizer(models.BPE())
     split = pre_tokenizers.Split(Regex(SPLIT_PATTERN), behavior="isolated")
-    core.pre_tokenizer = pre_tokenizers.Sequence([split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)])
+    core.pre_tokenizer = pre_tokenizers.Sequence(
+        [split, pre_tokenizers.ByteLevel(add_prefix_space=False, use_regex=False)]
+    )
     core.decoder = decoders.ByteLevel()
     trainer = trainers.BpeTrainer(
         vocab_size=vocabulary - len(THINK_TOKENS),
@@ -72,12 +74,20 @@ def load_tokenizer(folder: Path) -> "PreTrainedTokenizerFast":
     from transformers import AutoTokenizer
 
     if not (folder / "tokenizer.json").is_file():
-        raise StorageError(f"{folder}: no tokenizer.json; name a Hugging Face model folder with a fast tokenizer (model.folder)")
+        raise StorageError(
+            f"{folder}: no tokenizer.json; name a Hugging Face model folder with a fast tokenizer (model.folder)"
+        )
     tokenizer = AutoTokenizer.from_pretrained(folder)
     if "{% generation %}" not in (tokenizer.chat_template or "").replace("{%-", "{%").replace("-%}", "%}"):
-        missing = [token for token in (TURN_START, TURN_END) if tokenizer.convert_tokens_to_ids(token) in (None, tokenizer.unk_token_id)]
+        missing = [
+            token
+            for token in (TURN_START, TURN_END)
+            if tokenizer.convert_tokens_to_ids(token) in (None, tokenizer.unk_token_id)
+        ]
         if missing:
-            raise SettingsError(f"{folder}: its tokenizer lacks {', '.join(missing)}; model.folder must name a Qwen-style chat model")
+            raise SettingsError(
+                f"{folder}: its tokenizer lacks {', '.join(missing)}; model.folder must name a Qwen-style chat model"
+            )
         tokenizer.chat_template = CHAT_TEMPLATE
     return tokenizer
 
@@ -113,7 +123,9 @@ def encode_samples(
 
 def encode_texts(tokenizer: "PreTrainedTokenizerFast", texts: Sequence[str]) -> list[list[int]]:
     """Return the token ids of plain texts, nothing added."""
-    return [encoding.ids for encoding in tokenizer.backend_tokenizer.encode_batch(list(texts), add_special_tokens=False)]
+    return [
+        encoding.ids for encoding in tokenizer.backend_tokenizer.encode_batch(list(texts), add_special_tokens=False)
+    ]
 
 
 def stop_ids(tokenizer: "PreTrainedTokenizerFast") -> tuple[int, ...]:

@@ -76,7 +76,9 @@ def _layer_weights(layer: torch.nn.Module, shape: HeadShape, dtype: torch.dtype)
         query_key_value=(joined * layer.input_layernorm.weight).to(dtype),
         head_norms=torch.cat(head_norms).to(dtype),
         output=attention.o_proj.weight.to(dtype),
-        gate_up=(torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]) * layer.post_attention_layernorm.weight).to(dtype),
+        gate_up=(torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]) * layer.post_attention_layernorm.weight).to(
+            dtype
+        ),
         down=mlp.down_proj.weight.to(dtype),
     )
 

@@ -24,6 +24,7 @@ class Difficulty:
     case: Case
     pass_rate: float | None
     outcome: Outcome
+    has_spread: bool = False
 
 
 def measure_difficulty(case: Case, texts: Sequence[str], *, minimum: float, maximum: float) -> Difficulty:
@@ -36,14 +37,28 @@ def measure_difficulty(case: Case, texts: Sequence[str], *, minimum: float, maxi
     if not scores:
         return Difficulty(case, None, "unscored")
     rate = sum(scores) / len(scores)
+    has_spread = max(scores) - min(scores) > SPREAD_TOLERANCE
     outcome: Outcome = "kept"
     if rate < minimum:
         outcome = "too_hard"
     elif rate > maximum:
         outcome = "too_easy"
-    elif max(scores) - min(scores) <= SPREAD_TOLERANCE:
+    elif not has_spread:
         outcome = "no_spread"
-    return Difficulty(case, rate, outcome)
+    return Difficulty(case, rate, outcome, has_spread)
+
+
+def usable_prompts(difficulties: Sequence[Difficulty], *, wanted: int) -> tuple[list[Case], int]:
+    """Return the kept prompts and, up to `wanted`, those outside the limits whose scores still differ.
+
+    Returns:
+        (cases, how many of them lie outside the limits); of these the ones nearest a pass rate of one half come first.
+    """
+    kept = [difficulty.case for difficulty in difficulties if difficulty.outcome == "kept"]
+    outside = [difficulty for difficulty in difficulties if difficulty.outcome != "kept" and difficulty.has_spread]
+    outside.sort(key=lambda difficulty: (abs((difficulty.pass_rate or 0.0) - 0.5), difficulty.case.id))
+    filled = [difficulty.case for difficulty in outside[: max(0, wanted - len(kept))]]
+    return kept + filled, len(filled)
 
 
 def difficulty_report(difficulties: Sequence[Difficulty]) -> dict[str, dict[str, object]]:

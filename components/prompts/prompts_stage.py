@@ -18,7 +18,7 @@ from components.generation.native_sampler import NativeSampler
 from components.generation.sampler import Sampler, SamplingOptions
 from components.modeling.models import load_model
 from components.modeling.tokenizers import load_tokenizer
-from components.prompts.difficulty import Difficulty, difficulty_report, measure_difficulty
+from components.prompts.difficulty import Difficulty, difficulty_report, measure_difficulty, usable_prompts
 from components.prompts.spread import reward_spreads
 from components.prompts.strata import count_strata, stratified_draw
 from components.rewards.answer_parsing import split_reasoning
@@ -68,11 +68,12 @@ def run(context: StageContext) -> None:
                (("honesty", layout.REWARD_HONESTY), ("helpfulness", layout.REWARD_HELPFULNESS))}  # fmt: skip
     spreads = general_spreads(general_pool, sample(general_pool, len(pool)), scorers)
     general = stratified_draw(general_pool, count=settings.general_prompts, seed=context.seed, word="spread", rank=lambda case: spreads[case.id])
-    kept = [difficulty.case for difficulty in difficulties if difficulty.outcome == "kept"]
-    first, second = split_stages(kept, settings=settings, general=len(general), seed=context.seed)
+    usable, filled = usable_prompts(difficulties, wanted=settings.reasoning_prompts + REASONING_TO_GENERAL * len(general))
+    first, second = split_stages(usable, settings=settings, general=len(general), seed=context.seed)
+    mixed = interleave(second, general)
     write_jsonl(context.write(layout.REASONING_PROMPTS), first)
-    write_jsonl(context.write(layout.GENERAL_PROMPTS), interleave(second, general))
-    _report(context, settings, difficulties, spreads, first, second, general)
+    write_jsonl(context.write(layout.GENERAL_PROMPTS), mixed)
+    _report(context, settings, difficulties, spreads, first, mixed, filled=filled)
 
 
 def sample_texts(
@@ -130,13 +131,16 @@ def interleave(reasoning: Sequence[Case], general: Sequence[Case]) -> list[Case]
 
 def _report(
     context: StageContext, settings: PromptsSettings, difficulties: list[Difficulty], spreads: dict[str, float],
-    first: list[Case], second: list[Case], general: list[Case],
+    first: list[Case], mixed: list[Case], *, filled: int,
 ) -> None:  # fmt: skip
+    general = [case for case in mixed if case.suite == "preference"]
+    second = [case for case in mixed if case.suite != "preference"]
     difficulty = difficulty_report(difficulties)
     chosen = [spreads[case.id] for case in general]
     report = {
         "difficulty": difficulty,
         "rollouts": settings.rollouts,
+        "filled_from_outside_limits": filled,
         "reasoning_stage_1": count_strata(first),
         "reasoning_stage_2": count_strata(second),
         "general_stage_2": count_strata(general),
@@ -152,7 +156,7 @@ def _report(
     context.recorder.table("pass_rates", [{"task": task, **row} for task, row in difficulty.items()])
     wanted = settings.reasoning_prompts + REASONING_TO_GENERAL * settings.general_prompts
     if len(first) + len(second) < wanted:
-        context.recorder.note(f"{len(first) + len(second)} of {wanted} reasoning prompts wanted were of middling difficulty")
+        context.recorder.note(f"{len(first) + len(second)} of {wanted} reasoning prompts wanted were usable, {filled} of them outside the limits")
     context.recorder.progress(1, 1)
 
 

@@ -114,7 +114,8 @@ def settle_decision(
     if entry is None:
         entry = _decide(journal, versions, candidate, verdict=verdict, expected_champion=expected_champion, may_promote=settings.promote == "auto")
     told = describe_decision(entry)
-    card = model_card(model=settings.model_name, lineage=registered["lineage"], verdict=verdict, decision=f"{told['decision']} by {entry.who}, run {run}.")
+    decision = f"{told['decision']} by {entry.who}, run {told['decided_in']}."
+    card = model_card(model=settings.model_name, lineage=registered["lineage"], verdict=entry.details.get("verdict"), decision=decision)
     versions.describe(candidate.version, card)
     return {**told, "alias": CHAMPION if versions.get_alias(CHAMPION) == candidate.version else CHALLENGER, "card": card}
 

@@ -121,7 +121,8 @@ def create_reward_model(backbone: "PreTrainedModel", *, seed: int) -> "PreTraine
 
     if backbone.config.pad_token_id is None:
         raise StorageError("the backbone's config.json names no pad_token_id; a reward model cannot find the last token without it")
-    config = Qwen3Config.from_dict({**backbone.config.to_dict(), "num_labels": 1, "architectures": ["Qwen3ForSequenceClassification"]})
+    values = {name: value for name, value in backbone.config.to_dict().items() if name not in ("id2label", "label2id")}
+    config = Qwen3Config.from_dict({**values, "num_labels": 1, "architectures": ["Qwen3ForSequenceClassification"]})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         model = Qwen3ForSequenceClassification(config)

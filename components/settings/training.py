@@ -67,6 +67,9 @@ class MixtureSettings(Section):
     gp_trials: int = Field(default=5, ge=0, description="trials led by the Gaussian process; at least as many as start_up_trials")
     trial_steps: int = Field(default=24, ge=1)
     trial_cases: int = Field(default=160, ge=8, description="validation cases each trial is scored on")
+    measure: Literal["likelihood", "verifier"] = Field(
+        default="likelihood", description="of the gold answers; or the verifiers' score of greedy answers, for trials long enough to answer"
+    )
     comparison_seeds: int = Field(default=2, ge=0, description="fresh seeds on which the chosen and the uniform mix are compared")
     floor: float = Field(default=0.03, ge=0, lt=0.2, description="least share of a group")
     weights: dict[str, float] = Field(default_factory=dict, description="weight of a group's suite in the score; 1 where absent")

@@ -28,7 +28,9 @@ def run(context: StageContext) -> None:
     """
     settings = context.section("cold_start")
     path = context.read(layout.TRAIN_CASES)
-    samples = reasoning_samples(read_models(path, Case), count=settings.steps * settings.batch_samples // EPOCHS, seed=context.seed)
+    samples = reasoning_samples(
+        read_models(path, Case), count=settings.steps * settings.batch_samples // EPOCHS, seed=context.seed
+    )
     if not samples:
         raise DataError(f"{path}: no verified training case carries reference.reasoning; run the stage holdout again")
     write_jsonl(context.write(layout.COLD_START_SAMPLES), samples)
@@ -41,7 +43,10 @@ def reasoning_samples(cases: Sequence[Case], *, count: int, seed: int) -> list[S
     for case in cases:
         if case.suite == "verified" and case.reference.get("reasoning"):
             by_task[case.task].append(case)
-    queues = [sorted(members, key=lambda case: stable_fraction("cold_start", str(seed), case.id)) for _, members in sorted(by_task.items())]
+    queues = [
+        sorted(members, key=lambda case: stable_fraction("cold_start", str(seed), case.id))
+        for _, members in sorted(by_task.items())
+    ]
     chosen: list[Case] = []
     for rank in range(max((len(queue) for queue in queues), default=0)):
         chosen += [queue[rank] for queue in queues if rank < len(queue)]

@@ -21,7 +21,7 @@ def run(context: StageContext) -> None:
     path = context.read(layout.RATIOS)
     ratios = json.loads(path.read_text(encoding="utf-8")).get("ratios")
     if not ratios:
-        raise DataError(f"{path}:1: holds no \"ratios\"; run the stage mixture again")
+        raise DataError(f'{path}:1: holds no "ratios"; run the stage mixture again')
     tune_and_publish(
         context,
         read_models(context.read(layout.SAMPLES), Sample),

@@ -56,7 +56,9 @@ def restore_training(model: "Module", optimiser: torch.optim.AdamW, tensors: dic
     try:
         model.load_state_dict(weights)
     except RuntimeError as error:
-        raise StorageError(f"the checkpoint is of another model ({str(error).splitlines()[0]}); delete its folder to start anew") from error
+        raise StorageError(
+            f"the checkpoint is of another model ({str(error).splitlines()[0]}); delete its folder to start anew"
+        ) from error
     optimiser.state.clear()
     by_name = {name: parameter for parameter, name in _parameter_names(model).items()}
     for name, value in tensors.items():

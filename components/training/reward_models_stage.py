@@ -103,35 +103,30 @@ def tune_dimension(
         model, tokenizer, training, settings=settings.tuning, centring=settings.centring,
         margin_scale=settings.margin_scale, seed=context.seed, recorder=context.recorder, name=name,
     )  # fmt: skip
-    mean, scale = _normalisation(model, tokenizer, training)
+    scores = score_pairs(model, tokenizer, training, precision=settings.tuning.precision)
+    rewards = torch.cat(scores)
+    mean, scale = float(rewards.mean()), max(float(rewards.std()), 1e-6)
     with tempfile.TemporaryDirectory() as temporary:
         save_reward_model(model, tokenizer, Path(temporary), mean=mean, scale=scale)
         context.publish_model(Path(temporary), REWARDS[name], parent=layout.IFT)
-    return pair_figures(model, tokenizer, training, testing, seed=context.seed) | {"mean": mean, "scale": scale}
+    figures = {
+        "training_pairs": float(len(training)), "training_accuracy": float(pair_accuracy(*scores).mean()),
+        "mean": mean, "scale": scale,
+    }  # fmt: skip
+    return figures | held_out_figures(model, tokenizer, testing, seed=context.seed)
 
 
-def pair_figures(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, training: Sequence[PreferencePair],
-    testing: Sequence[PreferencePair], *, seed: int,
-) -> dict[str, float]:  # fmt: skip
-    """Return pair accuracy on training and on held-out clusters, the latter with its clustered interval."""
-    figures = {"training_pairs": float(len(training)), "held_out_pairs": float(len(testing))}
-    if training:
-        figures["training_accuracy"] = float(pair_accuracy(*score_pairs(model, tokenizer, training)).mean())
-    if testing:
-        correct = pair_accuracy(*score_pairs(model, tokenizer, testing)).tolist()
-        interval = mean_interval(correct, [pair.cluster for pair in testing], generator=np.random.default_rng(seed))
-        longer = [float(len(pair.chosen.split()) > len(pair.rejected.split())) for pair in testing]
-        figures |= {
-            "accuracy": interval.value, "accuracy_low": interval.low, "accuracy_high": interval.high,
-            "longer_is_better": sum(longer) / len(longer),
-        }  # fmt: skip
-    return figures
+def held_out_figures(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, pairs: Sequence[PreferencePair], *, seed: int
+) -> dict[str, float]:
+    """Return pair accuracy with its clustered interval, and the share of pairs whose better answer is the longer one."""
+    if not pairs:
+        return {"held_out_pairs": 0.0}
+    correct = pair_accuracy(*score_pairs(model, tokenizer, pairs, precision="float32")).tolist()
+    interval = mean_interval(correct, [pair.cluster for pair in pairs], generator=np.random.default_rng(seed))
+    longer = [len(pair.chosen.split()) > len(pair.rejected.split()) for pair in pairs]
+    return {
+        "held_out_pairs": float(len(pairs)), "accuracy": interval.value, "accuracy_low": interval.low,
+        "accuracy_high": interval.high, "longer_is_better": sum(longer) / len(longer),
+    }  # fmt: skip
 
-
-def _normalisation(
-    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, pairs: Sequence[PreferencePair]
-) -> tuple[float, float]:
-    """Return mean and standard deviation of the rewards of the training answers."""
-    rewards = torch.cat(score_pairs(model, tokenizer, pairs))
-    return float(rewards.mean()), max(float(rewards.std()), 1e-6)

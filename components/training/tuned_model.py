@@ -32,11 +32,23 @@ def tune_and_publish(
         recorder=context.recorder, checkpoints=context.checkpoints, ratios=ratios, order=order, validation=validation,
     )  # fmt: skip
     if result.skipped:
-        context.recorder.note(f"{result.skipped} of {len(samples)} samples are longer than the model's context and were left out")
+        context.recorder.note(
+            f"{result.skipped} of {len(samples)} samples are longer than the model's context and were left out"
+        )
     with tempfile.TemporaryDirectory() as folder:
         save_model(model, tokenizer, Path(folder))
         context.publish_model(Path(folder), output, parent=parent)
-    values = {"steps": result.steps, "tokens": result.tokens, "loss": result.loss, "samples": len(samples), "skipped": result.skipped}
+    values = {
+        "steps": result.steps,
+        "tokens": result.tokens,
+        "loss": result.loss,
+        "samples": len(samples),
+        "skipped": result.skipped,
+    }
     if result.validation_before is not None and result.validation_after is not None:
-        values |= {"validation_loss_before": result.validation_before, "validation_loss_after": result.validation_after, "best_step": result.best_step}
+        values |= {
+            "validation_loss_before": result.validation_before,
+            "validation_loss_after": result.validation_after,
+            "best_step": result.best_step,
+        }
     context.recorder.summary(values)

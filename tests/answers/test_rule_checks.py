@@ -66,3 +66,8 @@ def test_a_drug_the_patient_must_not_get_is_unsafe_but_a_warning_of_it_is_not():
 def test_an_answer_about_another_disease_or_about_nothing_has_the_wrong_subject():
     assert broken_rules(case(), said("Gout is treated with allopurinol."), FINDER) == ("wrong_subject",)
     assert broken_rules(case(), said("Stay well."), FINDER) == ("wrong_subject",)
+    assert broken_rules(case(), said("Useful tests are spirometry and peak flow."), FINDER) == ("wrong_subject",)
+
+
+def test_a_general_answer_has_no_passage_to_cite():
+    assert broken_rules(case(), said("Asthma is treated with salbutamol [1]."), FINDER) == ("unknown_citation",)

@@ -61,6 +61,13 @@ def test_no_patient_record_shows_exactly_a_held_out_presentation(cases, document
     assert not shown & presented
 
 
+def test_no_task_asks_the_same_question_twice_in_a_split(cases):
+    for split in cases.values():
+        asked = [(case.task, case.prompt) for case in split]
+        assert len(asked) == len(set(asked))
+    assert len({case.id for case in every(cases)}) == len(every(cases))
+
+
 def test_held_out_templates_never_word_a_training_case(cases):
     assert not any("/held-out-" in case.template for case in cases["train"])
     share = sum("/held-out-" in case.template for case in cases["test"]) / len(cases["test"])

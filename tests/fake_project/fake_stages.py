@@ -13,7 +13,6 @@ from pathlib import Path
 from components.errors import DataError
 from components.evaluation.results import ItemResult, write_results
 from components.stage import StageContext
-from components.storage.artifact_store import read_reference
 from components.storage.files import write_json
 
 STAGES = {name: f"fake_stages_{name}" for name in ("sources", "ift", "grpo_general", "evaluate")}

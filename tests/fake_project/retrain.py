@@ -18,8 +18,8 @@ def whole() -> None:
 
 def stages_only() -> None:
     from components.launch.stage_launcher import StageLauncher
-    from tasks.run_stage import advance_stage
     from tasks.session import open_session
+    from tasks.stage_advance import advance_stage
 
     root = Path.cwd()
     launcher = StageLauncher(root, threads=1, log=root / "var" / "stages.log", table=TABLE)

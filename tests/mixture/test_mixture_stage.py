@@ -8,9 +8,9 @@ import pytest
 
 from components.conversations import Message, Sample
 from components.mixture.mixture_stage import search_and_compare
-from components.mixture.surrogate import Surrogate
 from components.mixture.simplex import random_ratios
-from components.mixture.trial import trial_samples, weighted_score
+from components.mixture.surrogate import Surrogate
+from components.mixture.trial import overall_score, trial_samples
 from components.recorder import Recorder, read_record
 from components.settings.settings import load_settings
 from components.stage import StageContext
@@ -37,7 +37,7 @@ def context(tmp_path):
 
 
 def test_chosen_mix_beats_the_uniform_one_on_fresh_seeds(context):
-    settings = context.section("mixture")
+    settings = context.section("mixture").model_copy(update={"measure": "verifier"})
     found = search_and_compare(group_scores, GROUPS, settings=settings, seed=20, context=context)
     assert sum(found["ratios"].values()) == pytest.approx(1.0)
     assert np.mean(found["comparison"]["chosen"]) > np.mean(found["comparison"]["uniform"])
@@ -87,5 +87,11 @@ def test_a_trial_encodes_only_what_its_ratios_use_up():
 
 
 def test_weights_default_to_one():
-    assert weighted_score({"a": 1.0, "b": 0.0}, {}) == 0.5
-    assert weighted_score({"a": 1.0, "b": 0.0}, {"a": 3.0}) == 0.75
+    assert overall_score({"a": 1.0, "b": 0.0}, {}, measure="verifier") == 0.5
+    assert overall_score({"a": 1.0, "b": 0.0}, {"a": 3.0}, measure="verifier") == 0.75
+
+
+def test_likelihoods_are_averaged_geometrically():
+    # sqrt(.4 · .1) = .2; weighted 1 : 2, the cube root of .8 · .1 · .1 = .2
+    assert overall_score({"a": 0.4, "b": 0.1}, {}, measure="likelihood") == pytest.approx(0.2)
+    assert overall_score({"a": 0.8, "b": 0.1}, {"b": 2.0}, measure="likelihood") == pytest.approx(0.2)

@@ -58,7 +58,7 @@ def test_cube_and_simplex_are_inverse():
 
 
 def test_floor_that_leaves_nothing_is_refused():
-    with pytest.raises(SettingsError, match="mixture.floor"):
+    with pytest.raises(SettingsError, match=r"mixture\.floor"):
         ratios_from_cube([0.5], ("a", "b"), floor=0.5)
 
 

@@ -1,11 +1,14 @@
 """A real trial on a tiny model: the same start, ratios and seed give the same scores, and ratios matter."""
 
+import dataclasses
+
 import pytest
 import torch
 
 from components.cases.case import Case
 from components.conversations import Message, Sample
 from components.errors import DataError
+from components.mixture.measures import answer_likelihood
 from components.mixture.trial import load_setting, run_trial, validation_cases
 from components.modeling.models import create_model, save_model
 from components.modeling.tokenizers import train_tokenizer
@@ -34,7 +37,7 @@ def setting(tmp_path_factory):
         for group, (q, a) in QUESTIONS.items() for n in range(100)
     ]  # fmt: skip
     cases = [make_case(group, number) for group in QUESTIONS for number in range(3)]
-    return load_setting(folder, samples, cases, tuning=TUNING, count=4)
+    return load_setting(folder, samples, cases, tuning=TUNING, count=4, measure="verifier")
 
 
 def test_a_group_that_is_trained_on_scores_and_the_start_stays_untouched(setting):
@@ -47,6 +50,26 @@ def test_a_group_that_is_trained_on_scores_and_the_start_stays_untouched(setting
         assert torch.equal(value, before[name])
 
 
+def test_likelihood_is_the_geometric_mean_of_token_probabilities(setting):
+    # reference: transformers' own forward over the rendered conversation, one case at a time
+    case = setting.cases[0]
+    text = setting.tokenizer.apply_chat_template(
+        [{"role": "user", "content": case.prompt}, {"role": "assistant", "content": case.answer}],
+        return_dict=True, return_assistant_tokens_mask=True, return_tensors=None,
+    )  # fmt: skip
+    ids = torch.tensor([text["input_ids"]])
+    logprobs = setting.model(ids).logits[0, :-1].log_softmax(-1).gather(1, ids[0, 1:, None])[:, 0]
+    expected = logprobs[torch.tensor(text["assistant_masks"][1:], dtype=torch.bool)].mean().exp().item()
+    found = answer_likelihood(setting.model, setting.tokenizer, [case], TUNING)
+    assert found == {case.group: pytest.approx(expected, rel=1e-4)}
+
+
+def test_likelihood_prefers_the_group_trained_on_before_any_answer_is_right(setting):
+    few = dataclasses.replace(setting, measure="likelihood", tuning=TUNING.model_copy(update={"steps": 2}))
+    left, right = (run_trial(few, {"left": share, "right": 1 - share}, seed=1) for share in (0.999, 0.001))
+    assert left["left"] > right["left"] and right["right"] > left["right"]
+
+
 def test_cases_are_shared_out_over_the_groups_and_only_ability_counts():
     cases = [make_case("left", n) for n in range(9)] + [make_case("right", n) for n in range(2)] + [make_case("right", 20, suite="grounded")]
     chosen = validation_cases(cases, ["left", "right"], count=8)
@@ -55,5 +78,5 @@ def test_cases_are_shared_out_over_the_groups_and_only_ability_counts():
 
 
 def test_group_without_cases_is_refused():
-    with pytest.raises(DataError, match="holdout.validation_cases_per_suite"):
+    with pytest.raises(DataError, match=r"holdout\.validation_cases_per_suite"):
         validation_cases([make_case("left", 0)], ["left", "right"], count=4)

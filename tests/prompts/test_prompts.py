@@ -5,7 +5,7 @@ import pytest
 from components.cases.case import Case
 from components.conversations import Message
 from components.errors import DataError
-from components.prompts.difficulty import difficulty_report, histogram, measure_difficulty
+from components.prompts.difficulty import difficulty_report, histogram, measure_difficulty, usable_prompts
 from components.prompts.prompts_stage import general_spreads, interleave, split_stages
 from components.prompts.spread import reward_spreads
 from components.prompts.strata import count_strata, stratified_draw
@@ -105,6 +105,21 @@ def test_the_stages_share_no_prompt_and_a_shortage_is_borne_in_proportion():
     # 60 + 30 wanted, 45 there: half of each
     assert (len(first), len(second)) == (30, 15)
     assert not {item.id for item in first} & {item.id for item in second}
+
+
+def test_a_shortage_is_filled_with_prompts_outside_the_limits_whose_answers_still_differ():
+    def measured(name, texts):
+        return measure_difficulty(case(name), texts, minimum=0.3, maximum=0.7)
+
+    difficulties = [
+        measured("kept", ["yes", "no"]), measured("rare", ["yes", *["no"] * 7]), measured("often", ["yes", "yes", "yes", "no"]),
+        measured("never", ["no", "no"]), measured("always", ["yes", "yes"]),
+    ]  # fmt: skip
+    # .75 is nearer one half than .125; never and always teach nothing whatever the shortage
+    cases, filled = usable_prompts(difficulties, wanted=2)
+    assert ([item.id for item in cases], filled) == (["kept", "often"], 1)
+    cases, filled = usable_prompts(difficulties, wanted=99)
+    assert ([item.id for item in cases], filled) == (["kept", "often", "rare"], 2)
 
 
 def test_no_prompt_of_middling_difficulty_is_an_error_that_says_what_to_do():

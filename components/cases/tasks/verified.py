@@ -40,7 +40,6 @@ def draw_drug_choice(world: World, random: Random) -> Draft | None:
     suitable, unsuitable = world.acceptable_drugs(disease, [condition] if condition else [])
     if condition is None or not suitable:
         return None
-    avoided = f"; avoid {joined(unsuitable)}" if unsuitable else ""
     chosen = suitable[:DRUGS_WANTED]
     return Draft(
         combination=combination_of(disease.id, "drug_choice", condition or "none"),
@@ -51,7 +50,7 @@ def draw_drug_choice(world: World, random: Random) -> Draft | None:
             "acceptable": suitable,
             "forbidden": unsuitable,
             "required": len(chosen),
-            "reasoning": f"{disease.name}: {joined(chosen)}{avoided}",
+            "reasoning": f"avoid {joined(unsuitable)}" if unsuitable else "nothing to avoid",
         },
     )
 

@@ -15,12 +15,15 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from components.conversations import PreferencePair
 from components.errors import DataError, Diverged
 from components.lineage import stable_fraction
+from components.modeling.weights import Precision
 from components.recorder import Recorder
 from components.rewards.reward_model import Encoded, answer_rewards, encode_answers
 from components.settings.training import SupervisedSettings
 from components.training.optimisation import create_optimiser
 from components.training.preference.bradley_terry import bradley_terry_loss, pair_accuracy
 from components.training.schedule import learning_rate
+
+SCORED_TOGETHER = 256  # answers of one pass
 
 
 @dataclass(frozen=True)
@@ -100,13 +103,14 @@ def tune_reward_model(
 
 
 @torch.no_grad()
-def score_pairs(model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, pairs: Sequence[PreferencePair]) -> tuple[Tensor, Tensor]:
+def score_pairs(
+    model: PreTrainedModel, tokenizer: PreTrainedTokenizerFast, pairs: Sequence[PreferencePair], *, precision: Precision
+) -> tuple[Tensor, Tensor]:
     """Return raw rewards of the preferred and of the other answers, two (pairs,) float32 tensors in the pairs' order."""
-    encoded = encode_answers(
-        tokenizer, [pair.messages for pair in pairs for _ in range(2)], [text for pair in pairs for text in (pair.chosen, pair.rejected)]
-    )
-    parts = [answer_rewards(model, encoded[start : start + 256], precision="float32") for start in range(0, len(encoded), 256)]
-    rewards = torch.cat(parts)
+    conversations = [pair.messages for pair in pairs for _ in range(2)]
+    encoded = encode_answers(tokenizer, conversations, [text for pair in pairs for text in (pair.chosen, pair.rejected)])
+    starts = range(0, len(encoded), SCORED_TOGETHER)
+    rewards = torch.cat([answer_rewards(model, encoded[start : start + SCORED_TOGETHER], precision=precision) for start in starts])
     return rewards[0::2], rewards[1::2]
 
 

@@ -25,7 +25,9 @@ class Example:
         return sum(self.is_target[1:])
 
 
-def chat_examples(tokenizer: "PreTrainedTokenizerFast", samples: Sequence[Sample], *, context: int) -> list[Example | None]:
+def chat_examples(
+    tokenizer: "PreTrainedTokenizerFast", samples: Sequence[Sample], *, context: int
+) -> list[Example | None]:
     """Return an example for each sample, None for one longer than `context` tokens (cut answers teach not to end)."""
     encoded = encode_samples(tokenizer, [sample.messages for sample in samples])
     return [Example(tuple(ids), tuple(mask)) if len(ids) <= context else None for ids, mask in encoded]
@@ -46,4 +48,6 @@ def text_examples(tokenizer: "PreTrainedTokenizerFast", texts: Iterable[str], *,
 
 def examples_digest(examples: Sequence[Example], plan: Sequence[Sequence[int]]) -> str:
     """Return the digest of what a run trains on and in which order; a checkpoint of other data is refused by it."""
-    return digest_value([[list(example.ids), list(example.is_target)] for example in examples] + [[list(batch) for batch in plan]])
+    return digest_value(
+        [[list(example.ids), list(example.is_target)] for example in examples] + [[list(batch) for batch in plan]]
+    )

@@ -9,7 +9,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-import torch
 from torch import Tensor
 
 from components.errors import Diverged, StorageError
@@ -99,7 +98,7 @@ class SupervisedRun:
         for part in micro_batches(batch, micro_tokens=self.settings.micro_tokens):
             part_loss = summed_loss(self.model, part, precision=self.settings.precision) / targets
             part_loss.backward()
-            loss += float(part_loss)
+            loss += float(part_loss.detach())
         self._check(loss, step)
         rate = learning_rate(step, steps=len(self.plan), settings=self.settings.optimiser)
         norm = step_optimiser(self.optimiser, rate=rate, clip_norm=self.settings.optimiser.clip_norm)
@@ -107,9 +106,15 @@ class SupervisedRun:
         self.progress.tokens += sum(len(example.ids) for example in batch)
         self.progress.losses = [*self.progress.losses[1 - SPIKE_WINDOW :], loss]
         self._record({"loss": loss, "learning_rate": rate, "gradient_norm": norm, "tokens": self.progress.tokens})
-        if self.validation and (self.progress.step % self.settings.validate_every == 0 or self.progress.step == len(self.plan)):
+        if self.validation and (
+            self.progress.step % self.settings.validate_every == 0 or self.progress.step == len(self.plan)
+        ):
             self._validate(step=self.progress.step)
-        if self.checkpoints and self.progress.step % self.settings.checkpoint_every == 0 and self.progress.step < len(self.plan):
+        if (
+            self.checkpoints
+            and self.progress.step % self.settings.checkpoint_every == 0
+            and self.progress.step < len(self.plan)
+        ):
             self._save()
 
     def _check(self, loss: float, step: int) -> None:
@@ -124,7 +129,9 @@ class SupervisedRun:
         )
 
     def _validate(self, *, step: int) -> float:
-        loss = mean_loss(self.model, self.validation, precision=self.settings.precision, micro_tokens=self.settings.micro_tokens)
+        loss = mean_loss(
+            self.model, self.validation, precision=self.settings.precision, micro_tokens=self.settings.micro_tokens
+        )
         if self.recorder:
             self.recorder.metrics({"validation_loss": loss}, step=step)
         if self.progress.best_loss is None or loss < self.progress.best_loss:
@@ -146,7 +153,9 @@ class SupervisedRun:
 
     def _save(self) -> None:
         assert self.checkpoints is not None
-        tensors = training_tensors(self.model, self.optimiser) | {f"best.{name}": value for name, value in self.best.items()}
+        tensors = training_tensors(self.model, self.optimiser) | {
+            f"best.{name}": value for name, value in self.best.items()
+        }
         state: dict[str, Any] = {
             "progress": vars(self.progress), "data": self.digest, "rng": rng_state(),
             "record": self.recorder.position() if self.recorder else 0,
@@ -156,6 +165,9 @@ class SupervisedRun:
     def _resume(self) -> None:
         checkpoint, warnings = self.checkpoints.latest() if self.checkpoints else (None, [])
         if checkpoint is None:
+            # Names where this run's record begins, so that one cut before its first checkpoint is not counted twice.
+            if self.checkpoints:
+                self._save()
             return
         self._restore(checkpoint)
         if self.recorder:
@@ -165,9 +177,13 @@ class SupervisedRun:
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         if checkpoint.state["data"] != self.digest:
-            raise StorageError("the checkpoint was made on other samples or another order of them; delete its folder to start anew")
+            raise StorageError(
+                "the checkpoint was made on other samples or another order of them; delete its folder to start anew"
+            )
         restore_training(self.model, self.optimiser, checkpoint.tensors)
-        self.best = {name.removeprefix("best."): value for name, value in checkpoint.tensors.items() if name.startswith("best.")}
+        self.best = {
+            name.removeprefix("best."): value for name, value in checkpoint.tensors.items() if name.startswith("best.")
+        }
         self.progress = _Progress(**checkpoint.state["progress"])
         restore_rng_state(checkpoint.state["rng"])
 

@@ -44,7 +44,12 @@ def micro_batches(examples: Sequence[Example], *, micro_tokens: int) -> list[lis
 
 
 @torch.no_grad()
-def mean_loss(model: "PreTrainedModel", examples: Sequence[Example], *, precision: Precision, micro_tokens: int) -> float:
+def mean_loss(
+    model: "PreTrainedModel", examples: Sequence[Example], *, precision: Precision, micro_tokens: int
+) -> float:
     """Return the mean loss in nats a target token over examples."""
-    total = sum(float(summed_loss(model, part, precision=precision)) for part in micro_batches(examples, micro_tokens=micro_tokens))
+    total = sum(
+        float(summed_loss(model, part, precision=precision))
+        for part in micro_batches(examples, micro_tokens=micro_tokens)
+    )
     return total / max(1, sum(example.targets for example in examples))

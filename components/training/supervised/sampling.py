@@ -5,6 +5,7 @@ than one sample from its share); curriculum with overlapping levels (arXiv:2009.
 report's; the overlap is ours, so that early skills are not forgotten).
 """
 
+import itertools
 from collections.abc import Mapping, Sequence
 
 import numpy as np
@@ -42,7 +43,9 @@ def mixture_plan(
     for position, name in enumerate(names):
         members = np.flatnonzero(labels == name)
         if not len(members):
-            raise DataError(f"group {name!r} has a share of {ratios[name]} but no sample; known groups: {sorted(set(groups))}")
+            raise DataError(
+                f"group {name!r} has a share of {ratios[name]} but no sample; known groups: {sorted(set(groups))}"
+            )
         places = np.flatnonzero(slots == position)
         plan[places] = _epochs(members, len(places), np.random.default_rng([seed, 2, position]))
     return [plan[start : start + batch].tolist() for start in range(0, len(plan), batch)]
@@ -66,7 +69,7 @@ def in_curriculum_order(
         members = np.flatnonzero(labels == name)
         ordered[members] = stream[members[np.argsort(places[members], kind="stable")]]
     bounds = np.cumsum([0, *sizes])
-    return [ordered[start:end].tolist() for start, end in zip(bounds[:-1], bounds[1:], strict=True)]
+    return [ordered[start:end].tolist() for start, end in itertools.pairwise(bounds)]
 
 
 def token_plan(lengths: Sequence[int], *, steps: int, batch_tokens: int, seed: int) -> list[list[int]]:

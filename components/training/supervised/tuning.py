@@ -43,10 +43,16 @@ def tune(
         Diverged, StorageError: see `SupervisedRun.run`.
     """
     context = model.config.max_position_embeddings
-    fitting = [(sample, example) for sample, example in zip(samples, chat_examples(tokenizer, samples, context=context), strict=True) if example]
+    fitting = [
+        (sample, example)
+        for sample, example in zip(samples, chat_examples(tokenizer, samples, context=context), strict=True)
+        if example
+    ]
     skipped = len(samples) - len(fitting)
     if not fitting:
-        raise DataError(f"none of {len(samples)} samples fits the model's context of {context} tokens; raise model.context or shorten them")
+        raise DataError(
+            f"none of {len(samples)} samples fits the model's context of {context} tokens; raise model.context or shorten them"
+        )
     groups = [sample.group for sample, _ in fitting]
     if ratios:
         plan = mixture_plan(groups, ratios=ratios, steps=settings.steps, batch=settings.batch_samples, seed=seed)

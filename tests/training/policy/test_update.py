@@ -64,10 +64,10 @@ def test_numerator_and_denominator_use_one_mask(tiny_model, toy_settings, groups
     settings = toy_settings(kl_weight=0.0)
     first = groups[0]
     kept = LiveGroup(first.prompt_ids, first.answers[:2], first.advantages[:2])
-    statistics = accumulate_gradients(tiny_model(), None, [kept], settings=settings)
-    # dapo, ratio 1: −(3 · .5 + 1 · −.5) / 4 = −.25
-    assert statistics.loss == pytest.approx(-0.25, abs=1e-6)
-    assert statistics.tokens == 4
+    statistics = accumulate_gradients(tiny_model(), None, [kept, groups[1]], settings=settings)
+    # dapo, ratio 1, tokens of both groups: −(3 · .5 + 1 · −.5 + 2 · .5 + 2 · −.5) / 8 = −.125
+    assert statistics.loss == pytest.approx(-0.125, abs=1e-6)
+    assert statistics.tokens == 8
 
 
 @pytest.mark.parametrize(("field", "value"), [("loss", float("nan")), ("gradient_norm", float("inf")), ("kl_sum", 60.0)])

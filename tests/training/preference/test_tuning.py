@@ -49,12 +49,12 @@ def settings(**changes) -> SupervisedSettings:
 def test_a_preference_is_learned_and_holds_for_new_pairs(tmp_path, tokenizer):
     model = reward_model(tokenizer)
     held_out = make_pairs(60, seed=2)
-    before = float(pair_accuracy(*score_pairs(model, tokenizer, held_out)).mean())
+    before = float(pair_accuracy(*score_pairs(model, tokenizer, held_out, precision="float32")).mean())
     tune_reward_model(
         model, tokenizer, make_pairs(90, seed=1), settings=settings(), centring=0.01, margin_scale=1.0, seed=5,
         recorder=Recorder(tmp_path), name="toy",
     )  # fmt: skip
-    chosen, rejected = score_pairs(model, tokenizer, held_out)
+    chosen, rejected = score_pairs(model, tokenizer, held_out, precision="float32")
     assert before < 0.9
     assert float(pair_accuracy(chosen, rejected).mean()) > 0.97
     assert abs(float((chosen + rejected).mean())) < 2.0  # centred: without the term the constant is free

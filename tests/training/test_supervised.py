@@ -1,0 +1,203 @@
+"""The supervised loop: what its loss is, that micro-batches do not matter, and that a resumed run is the undisturbed one."""
+
+import math
+
+import pytest
+import torch
+
+from components.conversations import Message, Sample
+from components.errors import DataError, Diverged, StorageError
+from components.recorder import Recorder, read_record
+from components.settings.training import OptimiserSettings, SupervisedSettings
+from components.storage.checkpoints import CheckpointFolder
+from components.training.schedule import learning_rate
+from components.training.supervised.examples import Example, chat_examples, text_examples
+from components.training.supervised.loop import SupervisedRun
+from components.training.supervised.loss import summed_loss
+from components.training.supervised.tuning import pretrain, tune
+
+
+def _samples(count=12):
+    words = ["wheeze", "fever", "chest pain", "cough"]
+    return [
+        Sample(
+            id=str(number), task="t", group="ab"[number % 2], level=1 + number % 3,
+            messages=(
+                Message(role="user", content=f"What causes {words[number % 4]} {number}?"),
+                Message(role="assistant", content="Asthma." if number % 2 else "Pneumonia causes a productive cough."),
+            ),
+        )
+        for number in range(count)
+    ]  # fmt: skip
+
+
+def _settings(**changes):
+    values = {
+        "optimiser": OptimiserSettings(learning_rate=3e-3, warmup_steps=2), "steps": 8, "batch_samples": 4,
+        "validate_every": 3, "checkpoint_every": 2, "precision": "float32",
+    }  # fmt: skip
+    return SupervisedSettings(**values | changes)
+
+
+def _weights(model):
+    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+
+def test_loss_is_that_of_transformers(tiny_model, tiny_tokenizer):
+    (example,) = chat_examples(tiny_tokenizer, _samples(1), context=128)
+    labels = torch.tensor(
+        [[token if flag else -100 for token, flag in zip(example.ids, example.is_target, strict=True)]]
+    )
+    expected = tiny_model(torch.tensor([example.ids]), labels=labels).loss
+    actual = summed_loss(tiny_model, [example], precision="float32") / example.targets
+    assert float(actual.detach()) == pytest.approx(float(expected.detach()), abs=1e-5)
+
+
+def test_one_batch_of_8_equals_8_micro_batches_of_1(tiny_model, tiny_tokenizer, tmp_path):
+    before = {name: value.clone() for name, value in tiny_model.state_dict().items()}
+    examples = [
+        Example((5 + number, *range(40, 80)), (False,) * number + (True,) * (41 - number)) for number in range(8)
+    ]
+    records = []
+    for micro_tokens in (8192, 64):  # examples of 41 tokens: one alone fills a micro-batch of 64
+        tiny_model.load_state_dict(before)
+        recorder = Recorder(tmp_path / str(micro_tokens))
+        SupervisedRun(
+            tiny_model,
+            examples,
+            [list(range(8))],
+            settings=_settings(steps=1, micro_tokens=micro_tokens),
+            recorder=recorder,
+        ).run()
+        records.append(read_record(recorder.folder)[0]["values"])
+    assert records[0] == pytest.approx(records[1], abs=1e-5)  # loss, and the norm of the gradients
+    assert records[0]["gradient_norm"] > 0.1
+
+
+class _PowerCut(Exception):
+    pass
+
+
+class _FailingRecorder(Recorder):
+    """Raises at a step's metrics, as a kill would."""
+
+    fails_at = -1
+
+    def metrics(self, values, *, step):
+        if step == self.fails_at and "loss" in values:
+            raise _PowerCut
+        super().metrics(values, step=step)
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize("cuts", [(1,), (3,), (4, 6), (8,)])
+def test_interrupted_run_ends_bit_for_bit_as_an_undisturbed_one(tiny_model, tiny_tokenizer, tmp_path, cuts, precision):
+    start = {name: value.clone() for name, value in tiny_model.state_dict().items()}
+
+    def attempt(folder, fails_at):
+        tiny_model.load_state_dict(start)
+        recorder = _FailingRecorder(folder / "record")
+        recorder.fails_at = fails_at
+        return tune(
+            tiny_model, tiny_tokenizer, _samples(), settings=_settings(patience=9, precision=precision), seed=3, recorder=recorder,
+            checkpoints=CheckpointFolder(folder / "checkpoints", key="k"), validation=_samples(4), order="curriculum",
+            ratios={"a": 0.7, "b": 0.3},
+        )  # fmt: skip
+
+    expected = attempt(tmp_path / "whole", -1)
+    weights = _weights(tiny_model).clone()
+    for cut in cuts:
+        with pytest.raises(_PowerCut):
+            attempt(tmp_path / "cut", cut)
+    assert attempt(tmp_path / "cut", -1) == expected
+    assert torch.equal(_weights(tiny_model), weights)
+    whole, cut = (
+        [entry for entry in read_record(tmp_path / name / "record") if entry["kind"] == "metrics"]
+        for name in ("whole", "cut")
+    )
+    assert [(entry["step"], entry["values"]) for entry in cut] == [(entry["step"], entry["values"]) for entry in whole]
+
+
+def test_checkpoint_of_other_samples_is_refused(tiny_model, tiny_tokenizer, tmp_path):
+    checkpoints = CheckpointFolder(tmp_path, key="k")
+    tune(tiny_model, tiny_tokenizer, _samples(), settings=_settings(), seed=3, checkpoints=checkpoints)
+    with pytest.raises(StorageError, match="other samples"):
+        tune(tiny_model, tiny_tokenizer, _samples(10), settings=_settings(), seed=3, checkpoints=checkpoints)
+
+
+def test_patience_keeps_the_weights_of_the_best_look(tiny_model, tiny_tokenizer):
+    settings = _settings(
+        optimiser=OptimiserSettings(learning_rate=0.05, warmup_steps=0),
+        steps=40,
+        validate_every=2,
+        patience=3,
+        spike_limit=99.0,
+    )
+    validation = [  # what training contradicts: questions with each other's answers
+        sample.model_copy(update={"messages": (sample.messages[0], other.messages[1])})
+        for sample, other in zip(_samples(4), _samples(5)[1:], strict=True)
+    ]
+    result = tune(tiny_model, tiny_tokenizer, _samples(), settings=settings, seed=3, validation=validation)
+    examples = chat_examples(tiny_tokenizer, validation, context=128)
+    with torch.no_grad():
+        loss = float(summed_loss(tiny_model, examples, precision="float32")) / sum(
+            example.targets for example in examples
+        )
+    assert loss == pytest.approx(result.validation_after, abs=1e-5)
+    assert result.validation_after < result.validation_before
+    assert result.best_step < result.steps < 40
+
+
+def test_a_loss_that_is_no_number_stops_before_the_weights_are_touched(tiny_model, tiny_tokenizer):
+    with torch.no_grad():
+        tiny_model.model.norm.weight[0] = math.nan
+    before = _weights(tiny_model).clone()
+    with pytest.raises(Diverged, match="step 0"):
+        tune(tiny_model, tiny_tokenizer, _samples(), settings=_settings(), seed=3)
+    assert torch.equal(_weights(tiny_model).nan_to_num(9.0), before.nan_to_num(9.0))
+
+
+def test_pre_training_lowers_the_loss_of_its_texts(tiny_model, tiny_tokenizer):
+    texts = ["Asthma causes wheeze and night cough.", "Pneumonia causes fever."] * 4
+    result = pretrain(
+        tiny_model, tiny_tokenizer, texts, settings=_settings(steps=40, batch_tokens=60), seed=1, validation=texts[:2]
+    )
+    assert result.validation_after < 0.2 * result.validation_before
+
+
+def test_long_texts_are_cut_so_that_every_token_is_predicted_once(tiny_tokenizer):
+    text = "fever cough wheeze " * 30
+    whole = [*text_examples(tiny_tokenizer, [text], context=10_000)[0].ids]
+    pieces = text_examples(tiny_tokenizer, [text], context=16)
+    assert all(len(piece.ids) <= 16 for piece in pieces)
+    assert [token for piece in pieces for token in piece.ids[1:]] == whole[1:]
+
+
+def test_samples_beyond_the_context_are_left_out_and_counted(tiny_model, tiny_tokenizer):
+    long = Sample(
+        id="long",
+        task="t",
+        group="a",
+        messages=(Message(role="user", content="cough " * 200), Message(role="assistant", content="Asthma.")),
+    )
+    assert tune(tiny_model, tiny_tokenizer, [*_samples(), long], settings=_settings(steps=1), seed=1).skipped == 1
+    with pytest.raises(DataError, match="context"):
+        tune(tiny_model, tiny_tokenizer, [long], settings=_settings(steps=1), seed=1)
+
+
+def test_learning_rate_by_hand():
+    settings = OptimiserSettings(learning_rate=1.0, warmup_steps=4, schedule="cosine", final_share=0.2)
+    rates = [learning_rate(step, steps=15, settings=settings) for step in (0, 3, 4, 9, 14, 20)]
+    # warm-up 1/4 … 4/4; then .2 + .8 (1 + cos πp)/2 at p = 0, .5, 1 and beyond
+    assert rates == pytest.approx([0.25, 1.0, 1.0, 0.6, 0.2, 0.2])
+    linear = OptimiserSettings(learning_rate=1.0, warmup_steps=4, schedule="linear", final_share=0.2)
+    assert learning_rate(9, steps=15, settings=linear) == pytest.approx(0.6)
+
+
+def test_an_example_without_targets_adds_nothing(tiny_model, tiny_tokenizer):
+    (example,) = chat_examples(tiny_tokenizer, _samples(1), context=128)
+    silent = Example(example.ids, (False,) * len(example.ids))
+    both = summed_loss(tiny_model, [example, silent], precision="float32")
+    assert float(both.detach()) == pytest.approx(
+        float(summed_loss(tiny_model, [example], precision="float32").detach()), abs=1e-4
+    )

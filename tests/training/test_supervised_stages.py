@@ -1,0 +1,130 @@
+"""The supervised stages on a handful of real lines: what they publish, and what they refuse."""
+
+import json
+import math
+
+import pytest
+
+from components import layout
+from components.cases.case import Case
+from components.conversations import Message, Sample
+from components.documents import Document, write_jsonl
+from components.errors import DataError
+from components.modeling.models import load_model
+from components.modeling.tokenizers import load_tokenizer
+from components.recorder import read_record
+from components.storage.artifact_store import read_reference
+from components.training import cold_start_stage, ift_stage, pretraining_stage, sft_stage
+
+SMALL = {
+    "model.vocabulary": 512, "model.hidden": 32, "model.layers": 2, "model.heads": 4, "model.head_dimension": 8,
+    "model.intermediate": 48, "pretraining.steps": 30, "pretraining.batch_tokens": 256,
+    "ift.steps": 6, "ift.batch_samples": 8, "sft.steps": 6, "sft.batch_samples": 8, "sft.validate_every": 2,
+    "cold_start.steps": 4, "cold_start.batch_samples": 8,
+}  # fmt: skip
+
+
+@pytest.fixture(autouse=True)
+def _one_thread():
+    import torch
+
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(threads)
+
+
+def _case(number, task="diagnosis"):
+    return Case(
+        id=f"{task}:{number}", split="train", suite="verified", task=task, group="reasoning", cluster="asthma", entities=("asthma",),
+        combination=str(number), template="t", messages=(Message(role="user", content=f"Age {number}, wheeze. Diagnosis?"),),
+        answer='{"icd10": "J45.9"}', verifier="icd_diagnosis", reference={"reasoning": "wheeze suggests asthma"},
+    )  # fmt: skip
+
+
+def _sample(number, group):
+    messages = (
+        Message(role="user", content=f"What is wheeze {number}?"),
+        Message(role="assistant", content="A sign of asthma."),
+    )
+    return Sample(id=f"{group}{number}", task="t", group=group, messages=messages)
+
+
+def _write_inputs(root):
+    documents = [
+        Document(id=f"d{number}", type="textbook", source="s", text=f"Asthma note {number}: wheeze and night cough.")
+        for number in range(80)
+    ]
+    write_jsonl(root / layout.DOCUMENTS, documents)
+    write_jsonl(
+        root / layout.SENTENCES,
+        [{"text": f"Asthma causes wheeze {number}.", "triple": "x", "template": "y"} for number in range(20)],
+    )
+    write_jsonl(
+        root / layout.TRAIN_CASES,
+        [_case(number, task) for task in ("diagnosis", "drug_choice") for number in range(20)],
+    )
+    write_jsonl(root / layout.SAMPLES, [_sample(number, group) for group in "ab" for number in range(10)])
+    write_jsonl(root / layout.VALIDATION_SAMPLES, [_sample(number, "a") for number in range(10, 14)])
+    write_jsonl(root / layout.ANSWERS, [_sample(number, "a") for number in range(10)])
+    write_jsonl(root / layout.ANSWERS_VALIDATION, [_sample(number, "b") for number in range(10, 14)])
+    ratios = root / layout.RATIOS
+    ratios.parent.mkdir(parents=True)
+    ratios.write_text(json.dumps({"ratios": {"a": 0.5, "b": 0.5}}), encoding="utf-8")
+
+
+def test_four_stages_hand_the_model_on_and_repeat_to_the_byte(tmp_path, stage_context):
+    stages = (
+        ("pretraining", pretraining_stage),
+        ("ift", ift_stage),
+        ("sft", sft_stage),
+        ("cold_start", cold_start_stage),
+    )
+    digests = []
+    for folder in ("first", "second"):
+        root = tmp_path / folder
+        _write_inputs(root)
+        for name, module in stages:
+            module.run(stage_context(name, root, SMALL))
+        digests.append(
+            [read_reference(root / layout.MODELS[name]).digest for name in ("base", "ift", "sft", "cold_start")]
+        )
+    assert digests[0] == digests[1]
+    assert len(set(digests[0])) == 4
+    references = [read_reference(root / layout.MODELS[name]) for name in ("base", "ift", "sft", "cold_start")]
+    assert [reference.parent for reference in references] == [None, *digests[0][:3]]
+    (summary,) = [
+        entry["values"] for entry in read_record(root / "records" / "pretraining") if entry["kind"] == "summary"
+    ]
+    # An untrained model is about as unsure as a uniform one over its vocabulary.
+    assert summary["validation_loss_before"] == pytest.approx(math.log(summary["vocabulary"]), abs=0.5)
+    assert summary["validation_loss_after"] < 0.7 * summary["validation_loss_before"]
+
+
+def test_a_folder_is_continued_with_its_own_tokenizer(tmp_path, stage_context, tiny_model, tiny_tokenizer):
+    from components.modeling.models import save_model
+
+    _write_inputs(tmp_path)
+    save_model(tiny_model, tiny_tokenizer, tmp_path / "given")
+    pretraining_stage.run(
+        stage_context(
+            "pretraining", tmp_path, SMALL | {"model.folder": str(tmp_path / "given"), "pretraining.steps": 1}
+        )
+    )
+    published = tmp_path / "store" / read_reference(tmp_path / layout.BASE).key
+    assert load_tokenizer(published).get_vocab() == tiny_tokenizer.get_vocab()
+    assert load_model(published).config.hidden_size == tiny_model.config.hidden_size
+
+
+def test_cold_start_samples_think_first_and_share_their_tasks(tmp_path, stage_context):
+    cases = [_case(number, task) for task in ("diagnosis", "drug_choice") for number in range(20)]
+    chosen = cold_start_stage.reasoning_samples(cases, count=16, seed=1)
+    assert [sample.task for sample in chosen].count("diagnosis") == 8
+    assert chosen[0].messages[-1].content == '<think>wheeze suggests asthma</think>{"icd10": "J45.9"}'
+    assert chosen == cold_start_stage.reasoning_samples(cases[::-1], count=16, seed=1)
+
+
+def test_cold_start_without_reasoning_names_the_file(tmp_path, stage_context):
+    write_jsonl(tmp_path / layout.TRAIN_CASES, [_case(1).model_copy(update={"reference": {}})])
+    with pytest.raises(DataError, match=r"train\.jsonl.*holdout"):
+        cold_start_stage.run(stage_context("cold_start", tmp_path, SMALL))
