@@ -28,8 +28,10 @@ class ModelSettings(Section):
 
 
 class OptimiserSettings(Section):
-    """AdamW with linear warm-up, then a cosine or a constant."""
+    """AdamW or Muon with linear warm-up, then a cosine, a line or a constant."""
 
+    kind: Literal["adamw", "muon"] = Field(default="adamw", description="muon: layers' matrices by Muon, the rest by AdamW")
+    outer_rate_share: float = Field(default=1.5, gt=0, description="muon only: learning rate of embeddings, head and norms over the matrices'")
     learning_rate: float = Field(gt=0)
     warmup_steps: int = Field(default=20, ge=0)
     schedule: Literal["cosine", "constant", "linear"] = "cosine"

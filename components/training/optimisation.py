@@ -1,9 +1,11 @@
-"""AdamW as every training loop uses it: made, stepped with clipping, and turned into tensors for a checkpoint.
+"""The optimiser as every training loop uses it: made, stepped with clipping, and turned into tensors for a checkpoint.
 
 Decay falls on matrices only (norm scales are left alone), as in arXiv:1711.05101's common use.
 """
 
-from typing import TYPE_CHECKING
+from collections import defaultdict
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -15,28 +17,92 @@ if TYPE_CHECKING:
     from torch.nn import Module
 
 
-def create_optimiser(model: "Module", settings: OptimiserSettings) -> torch.optim.AdamW:
-    """Return a fused AdamW over the model's trainable parameters."""
-    parameters = [parameter for parameter in model.parameters() if parameter.requires_grad]
-    matrices = [parameter for parameter in parameters if parameter.dim() >= 2]
-    scales = [parameter for parameter in parameters if parameter.dim() < 2]
-    groups = [{"params": matrices, "weight_decay": settings.weight_decay}, {"params": scales, "weight_decay": 0.0}]
+OUTER = ("embed_tokens", "lm_head", "score")  # matrices that AdamW keeps under Muon: embeddings and heads
+
+
+class MatrixOptimiser:
+    """Muon for the matrices of the layers, AdamW for embeddings, head and norm scales, stepped as one.
+
+    Muon (Jordan et al. 2024, arXiv:2502.16982): momentum orthogonalised by Newton–Schulz, its step scaled to AdamW's
+    root mean square. `rate_share` of a group is its learning rate as a share of the one asked for.
+    """
+
+    def __init__(self, parts: "list[torch.optim.Optimizer]") -> None:
+        self.parts = parts
+
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """The groups of both parts."""
+        return [group for part in self.parts for group in part.param_groups]
+
+    @property
+    def state(self) -> dict[Tensor, dict[str, Any]]:
+        """Every parameter's moments, over both parts; a copy of the mapping, not of the tensors."""
+        return {parameter: state for part in self.parts for parameter, state in part.state.items()}
+
+    def restore(self, states: Mapping[Tensor, dict[str, Any]]) -> None:
+        """Put moments back, each into the part that owns its parameter."""
+        for part in self.parts:
+            part.state.clear()
+            for group in part.param_groups:
+                for parameter in group["params"]:
+                    if parameter in states:
+                        part.state[parameter] = states[parameter]
+
+    def set_rate(self, rate: float) -> None:
+        """Set every group's learning rate to its share of `rate`."""
+        for group in self.param_groups:
+            group["lr"] = rate * group["rate_share"]
+
+    def step(self) -> None:
+        """Step both parts."""
+        for part in self.parts:
+            part.step()
+
+    def zero_grad(self, *, set_to_none: bool = True) -> None:
+        """Clear all gradients."""
+        for part in self.parts:
+            part.zero_grad(set_to_none=set_to_none)
+
+
+def create_optimiser(model: "Module", settings: OptimiserSettings) -> MatrixOptimiser:
+    """Return the optimiser the settings name over the model's trainable parameters."""
+    named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
+    scales = [parameter for _, parameter in named if parameter.dim() < 2]
+    outer = [parameter for name, parameter in named if parameter.dim() >= 2 and any(word in name for word in OUTER)]
+    layers = [parameter for name, parameter in named if parameter.dim() >= 2 and not any(word in name for word in OUTER)]
+    share = settings.outer_rate_share if settings.kind == "muon" else 1.0
+    matrices = outer if settings.kind == "muon" else outer + layers
+    groups = [
+        {"params": matrices, "weight_decay": settings.weight_decay, "rate_share": share},
+        {"params": scales, "weight_decay": 0.0, "rate_share": share},
+    ]
     groups = [group for group in groups if group["params"]]
-    return torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas, fused=True)
+    parts: list[torch.optim.Optimizer] = []
+    if groups:
+        parts.append(torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas, fused=True))
+    if settings.kind == "muon" and layers:
+        group = {"params": layers, "rate_share": 1.0}
+        parts.append(
+            torch.optim.Muon(
+                [group], lr=settings.learning_rate, momentum=0.95, weight_decay=settings.weight_decay,
+                adjust_lr_fn="match_rms_adamw",
+            )  # fmt: skip
+        )
+    return MatrixOptimiser(parts)
 
 
-def step_optimiser(optimiser: torch.optim.AdamW, *, rate: float, clip_norm: float) -> float:
+def step_optimiser(optimiser: MatrixOptimiser, *, rate: float, clip_norm: float) -> float:
     """Clip the gradients' global norm, step at the given learning rate and clear them; return the norm before clipping."""
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
     norm = torch.nn.utils.clip_grad_norm_(parameters, clip_norm)
-    for group in optimiser.param_groups:
-        group["lr"] = rate
+    optimiser.set_rate(rate)
     optimiser.step()
     optimiser.zero_grad(set_to_none=True)
     return float(norm)
 
 
-def training_tensors(model: "Module", optimiser: torch.optim.AdamW) -> dict[str, Tensor]:
+def training_tensors(model: "Module", optimiser: MatrixOptimiser) -> dict[str, Tensor]:
     """Return weights (`model.*`) and optimiser moments (`optimiser.*`) as flat named tensors for a checkpoint."""
     tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
     names = _parameter_names(model)
@@ -46,7 +112,7 @@ def training_tensors(model: "Module", optimiser: torch.optim.AdamW) -> dict[str,
     return tensors
 
 
-def restore_training(model: "Module", optimiser: torch.optim.AdamW, tensors: dict[str, Tensor]) -> None:
+def restore_training(model: "Module", optimiser: MatrixOptimiser, tensors: dict[str, Tensor]) -> None:
     """Put weights and moments back from `training_tensors`.
 
     Raises:
@@ -59,12 +125,13 @@ def restore_training(model: "Module", optimiser: torch.optim.AdamW, tensors: dic
         raise StorageError(
             f"the checkpoint is of another model ({str(error).splitlines()[0]}); delete its folder to start anew"
         ) from error
-    optimiser.state.clear()
+    states: dict[Tensor, dict[str, Any]] = defaultdict(dict)
     by_name = {name: parameter for parameter, name in _parameter_names(model).items()}
     for name, value in tensors.items():
         if name.startswith("optimiser."):
             parameter, _, key = name.removeprefix("optimiser.").rpartition(".")
-            optimiser.state[by_name[parameter]][key] = value.clone()
+            states[by_name[parameter]][key] = value.clone()
+    optimiser.restore(states)
 
 
 def _parameter_names(model: "Module") -> dict[Tensor, str]:

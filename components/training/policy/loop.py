@@ -22,7 +22,7 @@ from components.lineage import stable_fraction
 from components.recorder import Recorder
 from components.settings.training import PolicySettings
 from components.storage.checkpoints import CheckpointFolder
-from components.training.optimisation import create_optimiser
+from components.training.optimisation import MatrixOptimiser, create_optimiser
 from components.training.policy.collection import Collection, collect_groups, completion_rows
 from components.training.policy.groups import PolicyPrompt, RewardFunction
 from components.training.policy.resampling import PromptResampler
@@ -49,7 +49,7 @@ class PolicyRun:
 
     model: PreTrainedModel
     reference: PreTrainedModel | None
-    optimiser: torch.optim.AdamW
+    optimiser: MatrixOptimiser
     prompts: dict[str, PolicyPrompt]
     resampler: PromptResampler
     reward: RewardFunction

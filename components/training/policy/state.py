@@ -14,7 +14,7 @@ from components.errors import StorageError
 from components.lineage import digest_bytes, digest_value
 from components.recorder import Recorder
 from components.storage.checkpoints import CheckpointFolder, restore_rng_state, rng_state
-from components.training.optimisation import restore_training, training_tensors
+from components.training.optimisation import MatrixOptimiser, restore_training, training_tensors
 from components.training.policy.resampling import PromptResampler
 
 
@@ -34,7 +34,7 @@ def save_state(
     *,
     step: int,
     model: nn.Module,
-    optimiser: torch.optim.AdamW,
+    optimiser: MatrixOptimiser,
     resampler: PromptResampler,
     identity: dict[str, str],
     totals: dict[str, Any],
@@ -55,7 +55,7 @@ def restore_state(
     checkpoints: CheckpointFolder,
     *,
     model: nn.Module,
-    optimiser: torch.optim.AdamW,
+    optimiser: MatrixOptimiser,
     resampler: PromptResampler,
     identity: dict[str, str],
     recorder: Recorder,

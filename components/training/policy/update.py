@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from components.errors import Diverged
 from components.settings.training import PolicySettings
+from components.training.optimisation import MatrixOptimiser
 from components.training.policy.groups import LiveGroup, micro_batches
 from components.training.policy.losses.loss import AnswerTokens, ClipRange, StepTotals, policy_loss
 from components.training.policy.losses.registry import LOSSES
@@ -96,7 +97,7 @@ def accumulate_gradients(
 def update_policy(
     model: PreTrainedModel,
     reference: PreTrainedModel | None,
-    optimiser: torch.optim.AdamW,
+    optimiser: MatrixOptimiser,
     groups: Sequence[LiveGroup],
     *,
     settings: PolicySettings,
@@ -108,8 +109,7 @@ def update_policy(
         Diverged: the loss or the gradient is not finite, or the KL to the reference is above `kl_limit`; the weights
             are those before the step.
     """
-    for group in optimiser.param_groups:
-        group["lr"] = learning_rate
+    optimiser.set_rate(learning_rate)
     optimiser.zero_grad(set_to_none=True)
     statistics = accumulate_gradients(model, reference, groups, settings=settings)
     norm = nn.utils.clip_grad_norm_(model.parameters(), settings.optimiser.clip_norm)

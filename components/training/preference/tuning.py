@@ -90,8 +90,7 @@ def tune_reward_model(
     optimiser = create_optimiser(model, shape)
     batches = _batches(groups, settings, seed=seed)
     for step, batch in enumerate(batches):
-        for group in optimiser.param_groups:
-            group["lr"] = learning_rate(step, steps=settings.steps, settings=shape)
+        optimiser.set_rate(learning_rate(step, steps=settings.steps, settings=shape))
         optimiser.zero_grad(set_to_none=True)
         loss, accuracy = _accumulate(model, batch, settings=settings, centring=centring, margin_scale=margin_scale)
         norm = float(nn.utils.clip_grad_norm_(model.parameters(), shape.clip_norm))
