@@ -24,7 +24,7 @@ test-slow: setup
 	.venv/bin/python -m pytest -m slow
 
 lint: setup
-	.venv/bin/ruff check . && .venv/bin/ruff format --check .
+	.venv/bin/ruff check .
 
 bench: setup
 	@.venv/bin/python -m bench.$(NAME)

@@ -1,7 +1,9 @@
 """Stage `mixture`: the search for task-group ratios, the uniform mix at equal budget beside it, and what was found.
 
-The uniform mix is tried like any other, so the search may also find nothing better. The choice is judged on runs the search never saw: the chosen and the uniform mix are tuned with fresh seeds, equal
-budget, and compared there. Each finished run is written to the checkpoint folder, so a kill costs one run.
+The uniform mix is tried like any other, so the search may also find nothing better. The found mix is judged on runs the
+search never saw: it and the uniform mix are tuned with fresh seeds at equal budget, and the uniform mix is kept where it
+does better there (noise of a short trial must not cost the tuning). A finished run is written to the checkpoint folder,
+so a kill costs one run.
 """
 
 import functools
@@ -75,8 +77,10 @@ def search_and_compare(
     means = surrogate.mean([trial.ratios for trial in tried])
     best = tried[int(np.argmax(means))]
     comparison = _compare(tuned_scores, best.ratios, uniform.ratios, settings=settings, seed=seed, context=context, done=len(tried), total=total)
+    keeps_uniform = bool(comparison["chosen"]) and sum(comparison["uniform"]) > sum(comparison["chosen"])
     return {
-        "ratios": best.ratios,
+        "ratios": uniform.ratios if keeps_uniform else best.ratios,
+        "kept": "uniform" if keeps_uniform else "found",
         "measure": settings.measure,
         "best": {"number": best.number, "kind": best.kind, "score": best.score, "posterior_mean": float(means.max())},
         "trials": [_row(trial, float(mean), tuned_scores(trial.ratios, seed)) for trial, mean in zip(tried, means, strict=True)],
@@ -120,6 +124,6 @@ def _record(context: StageContext, found: dict[str, Any]) -> None:
     if chosen:
         summary |= {"chosen_score": float(np.mean(chosen)), "uniform_score": float(np.mean(uniform))}
         context.recorder.note(
-            f"on {len(chosen)} fresh seeds at equal budget the chosen mix scores {np.mean(chosen):.4f}, the uniform mix {np.mean(uniform):.4f} ({settings.measure})"
+            f"on {len(chosen)} fresh seeds at equal budget the found mix scores {np.mean(chosen):.4f}, the uniform mix {np.mean(uniform):.4f} ({settings.measure}); kept: {found['kept']}"
         )
     context.recorder.summary(summary)

@@ -14,8 +14,14 @@ from components.settings.data import CurateSettings, HoldoutSettings, IndexSetti
 from components.settings.evaluation import EvaluateSettings, GateSettings
 from components.settings.system import RunSettings, SystemSettings
 from components.settings.training import (
-    AnswersSettings, InstructionsSettings, MixtureSettings, ModelSettings, PolicySettings, PromptsSettings,
-    RewardModelSettings, SupervisedSettings,
+    AnswersSettings,
+    InstructionsSettings,
+    MixtureSettings,
+    ModelSettings,
+    PolicySettings,
+    PromptsSettings,
+    RewardModelSettings,
+    SupervisedSettings,
 )  # fmt: skip
 
 

@@ -83,12 +83,8 @@ def create_optimiser(model: "Module", settings: OptimiserSettings) -> MatrixOpti
         parts.append(torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas, fused=True))
     if settings.kind == "muon" and layers:
         group = {"params": layers, "rate_share": 1.0}
-        parts.append(
-            torch.optim.Muon(
-                [group], lr=settings.learning_rate, momentum=0.95, weight_decay=settings.weight_decay,
-                adjust_lr_fn="match_rms_adamw",
-            )  # fmt: skip
-        )
+        rule = {"momentum": 0.95, "weight_decay": settings.weight_decay, "adjust_lr_fn": "match_rms_adamw"}
+        parts.append(torch.optim.Muon([group], lr=settings.learning_rate, **rule))
     return MatrixOptimiser(parts)
 
 
