@@ -69,19 +69,20 @@ def create_optimiser(model: "Module", settings: OptimiserSettings) -> MatrixOpti
     """Return the optimiser the settings name over the model's trainable parameters."""
     named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     scales = [parameter for _, parameter in named if parameter.dim() < 2]
-    outer = [parameter for name, parameter in named if parameter.dim() >= 2 and any(word in name for word in OUTER)]
-    layers = [parameter for name, parameter in named if parameter.dim() >= 2 and not any(word in name for word in OUTER)]
-    share = settings.outer_rate_share if settings.kind == "muon" else 1.0
-    matrices = outer if settings.kind == "muon" else outer + layers
+    matrices = [(name, parameter) for name, parameter in named if parameter.dim() >= 2]
+    is_muon = settings.kind == "muon"
+    layers = [parameter for name, parameter in matrices if is_muon and not any(word in name for word in OUTER)]
+    rest = [parameter for name, parameter in matrices if not is_muon or any(word in name for word in OUTER)]
+    share = settings.outer_rate_share if is_muon else 1.0
     groups = [
-        {"params": matrices, "weight_decay": settings.weight_decay, "rate_share": share},
+        {"params": rest, "weight_decay": settings.weight_decay, "rate_share": share},
         {"params": scales, "weight_decay": 0.0, "rate_share": share},
     ]
     groups = [group for group in groups if group["params"]]
     parts: list[torch.optim.Optimizer] = []
     if groups:
         parts.append(torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas, fused=True))
-    if settings.kind == "muon" and layers:
+    if layers:
         group = {"params": layers, "rate_share": 1.0}
         rule = {"momentum": 0.95, "weight_decay": settings.weight_decay, "adjust_lr_fn": "match_rms_adamw"}
         parts.append(torch.optim.Muon([group], lr=settings.learning_rate, **rule))

@@ -32,7 +32,8 @@ def _metrics(folder):
 
 
 def test_reward_rises_on_a_toy_verifier(tmp_path, tiny_model, tiny_tokenizer, toy_prompts, vowel_reward, toy_settings):
-    settings = toy_settings(steps=60, kl_weight=0.001, kl_limit=20.0)
+    # The best policy writes one letter for certain, tens of nats from the random reference: the limit has its own test below.
+    settings = toy_settings(steps=60, kl_weight=0.001, kl_limit=200.0)
     result = _train(tiny_model(), tiny_tokenizer, toy_prompts, vowel_reward, settings, tmp_path)
     # A random model writes the letter in a few per cent of its characters; every answer could be all a's.
     assert result.summary["reward_first"] < 0.15
