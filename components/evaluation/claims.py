@@ -8,7 +8,7 @@ Kinds of claim:
 A claim whose interval includes 0 reads "not shown"; it is reported all the same.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from typing import Any, Literal
 
 from pydantic import BaseModel, ConfigDict
@@ -139,8 +139,3 @@ def _scores(results: Results, model: str, suite: str) -> CaseScores:
 
 def _aligned(first: CaseScores, second: CaseScores) -> AlignedScores:
     return align_scores(first.scores, second.scores, {**second.clusters, **first.clusters})
-
-
-def claims_of(claims: Sequence[Claim], model: str) -> list[Claim]:
-    """Return the claims a model's own stage makes (not the overall ones)."""
-    return [claim for claim in claims if claim.model == model and claim.kind != "overall"]

@@ -57,12 +57,6 @@ def triples(knowledge_base: KnowledgeBase) -> list[Triple]:
     return facts
 
 
-def entity_name(knowledge_base: KnowledgeBase, value: str, value_type: str) -> str:
-    """Return how a triple's end is written in text: the name of an id, or the phrase itself."""
-    tables = {"disease": knowledge_base.diseases, "drug": knowledge_base.drugs, "test": knowledge_base.tests}
-    return tables[value_type][value].name if value_type in tables else value
-
-
 def _facts(subject: str, subject_type: str, facts: Iterator[tuple[str, str]]) -> Iterator[Triple]:
     for predicate, value in facts:
         object_type = OBJECT_TYPES[predicate]

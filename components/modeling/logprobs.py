@@ -45,12 +45,6 @@ def logprobs_and_entropy(
     return _SelectedLogprobs.apply(hidden_TD.to(dtype), head_VD, targets_T, temperature, with_entropy)
 
 
-def token_logits(model: "PreTrainedModel", hidden_TD: Tensor, *, precision: Precision) -> Tensor:
-    """Return the head's logits, (tokens, vocabulary), float32; for few tokens only."""
-    dtype = DTYPES[precision]
-    return functional.linear(hidden_TD.to(dtype), model.get_output_embeddings().weight.to(dtype)).float()
-
-
 class _SelectedLogprobs(torch.autograd.Function):
     @staticmethod
     def forward(ctx, hidden_TD, head_VD, targets_T, temperature, with_entropy):  # type: ignore[no-untyped-def]

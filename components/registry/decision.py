@@ -130,13 +130,6 @@ def describe_decision(entry: Entry) -> dict[str, Any]:
     }  # fmt: skip
 
 
-def recover_promotion(root: str) -> list[str]:
-    """Finish or abort a promotion a killed process left open; return what was done in sentences."""
-    folder = Path(root)
-    model = load_settings(folder / "params.yaml").system.model_name
-    return recover(open_journal(folder), MlflowVersions(open_client(folder), model), model=model)
-
-
 def history(root: Path) -> list[dict[str, Any]]:
     """Return the journal as rows: who, when, why, gate table."""
     model = load_settings(root / "params.yaml").system.model_name

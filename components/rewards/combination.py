@@ -4,7 +4,7 @@ Every term is asked only about the cases it applies to, in one call, and must re
 None stands for "could not be scored": the answer is left out and counted, never scored 0.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 from components.cases.case import Case
@@ -53,10 +53,3 @@ def one_by_one(score: Callable[[Case, str], float | None]) -> BatchReward:
             return None
 
     return lambda cases, texts: [scored(case, text) for case, text in zip(cases, texts, strict=True)]
-
-
-def weighted_sum(rewards: Mapping[str, float | None], weights: Mapping[str, float]) -> float | None:
-    """Return the weighted sum of an answer's rewards (weight 1 where absent); None where any is unscored or none applies."""
-    if not rewards or any(value is None for value in rewards.values()):
-        return None
-    return sum(weights.get(name, 1.0) * value for name, value in rewards.items() if value is not None)

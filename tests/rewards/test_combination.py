@@ -3,7 +3,7 @@
 import pytest
 
 from components.errors import DataError
-from components.rewards.combination import RewardTerm, one_by_one, score_answers, weighted_sum
+from components.rewards.combination import RewardTerm, one_by_one, score_answers
 
 
 def test_a_term_is_asked_only_about_the_cases_it_applies_to():
@@ -27,10 +27,3 @@ def test_one_value_for_all_is_refused_not_broadcast():
 def test_a_grader_that_fails_leaves_its_answer_unscored():
     term = RewardTerm("inverse", one_by_one(lambda case, text: 1 / case))
     assert score_answers([term], [2, 0], ["a", "b"]) == [{"inverse": 0.5}, {"inverse": None}]
-
-
-def test_weighted_sum():
-    # 1 · 1 + .2 · .5 + 1 (no weight given) · 2
-    assert weighted_sum({"a": 1.0, "b": 0.5, "c": 2.0}, {"a": 1.0, "b": 0.2}) == pytest.approx(3.1)
-    assert weighted_sum({"a": 1.0, "b": None}, {}) is None
-    assert weighted_sum({}, {}) is None

@@ -11,6 +11,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from components.training.micro_batches import cut_by_tokens
+
 TRUNCATED = "length"
 
 
@@ -110,15 +112,7 @@ def is_scored(answer: Answer) -> bool:
 
 def micro_batches(groups: Sequence[LiveGroup], micro_tokens: int) -> list[list[LiveGroup]]:
     """Cut groups, in order, into batches of at most `micro_tokens` packed tokens (one group at least)."""
-    batches: list[list[LiveGroup]] = []
-    used = 0
-    for group in groups:
-        if not batches or used + group.packed_tokens > micro_tokens:
-            batches.append([])
-            used = 0
-        batches[-1].append(group)
-        used += group.packed_tokens
-    return batches
+    return cut_by_tokens(groups, tokens=lambda group: group.packed_tokens, micro_tokens=micro_tokens)
 
 
 def _number(value: float | None) -> float:

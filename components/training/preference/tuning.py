@@ -19,6 +19,7 @@ from components.modeling.weights import Precision
 from components.recorder import Recorder
 from components.rewards.reward_model import Encoded, answer_rewards, encode_answers
 from components.settings.training import SupervisedSettings
+from components.training.micro_batches import cut_by_tokens
 from components.training.optimisation import create_optimiser
 from components.training.preference.bradley_terry import bradley_terry_loss, pair_accuracy
 from components.training.schedule import learning_rate
@@ -118,7 +119,7 @@ def _accumulate(
 ) -> tuple[float, float]:
     count = sum(len(group.chosen) for group in batch)
     loss_sum = accuracy_sum = 0.0
-    for micro in _micro_batches(batch, settings.micro_tokens):
+    for micro in cut_by_tokens(batch, tokens=lambda group: group.tokens, micro_tokens=settings.micro_tokens):
         offsets = torch.tensor([0, *(len(group.answers) for group in micro)]).cumsum(0).tolist()
         rewards = answer_rewards(model, [answer for group in micro for answer in group.answers], precision=settings.precision)
         chosen = rewards.index_select(0, torch.tensor([start + i for start, group in zip(offsets, micro, strict=False) for i in group.chosen]))
@@ -144,15 +145,3 @@ def _batches(groups: Sequence[PromptPairs], settings: SupervisedSettings, *, see
             batch.append(groups[order.pop(0)])
         batches.append(batch)
     return batches
-
-
-def _micro_batches(batch: Sequence[PromptPairs], micro_tokens: int) -> list[list[PromptPairs]]:
-    parts: list[list[PromptPairs]] = []
-    used = 0
-    for group in batch:
-        if not parts or used + group.tokens > micro_tokens:
-            parts.append([])
-            used = 0
-        parts[-1].append(group)
-        used += group.tokens
-    return parts

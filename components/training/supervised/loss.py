@@ -13,6 +13,7 @@ from components.modeling.forward import forward_packed
 from components.modeling.logprobs import selected_logprobs
 from components.modeling.packing import pack_sequences
 from components.modeling.weights import Precision
+from components.training.micro_batches import cut_by_tokens
 from components.training.supervised.examples import Example
 
 if TYPE_CHECKING:
@@ -32,15 +33,8 @@ def summed_loss(model: "PreTrainedModel", examples: Sequence[Example], *, precis
 
 def micro_batches(examples: Sequence[Example], *, micro_tokens: int) -> list[list[Example]]:
     """Cut examples, ordered by length, into lists of at most `micro_tokens` tokens (at least one example each)."""
-    batches: list[list[Example]] = []
-    filled = 0
-    for example in sorted(examples, key=lambda item: -len(item.ids)):
-        if not batches or filled + len(example.ids) > micro_tokens:
-            batches.append([])
-            filled = 0
-        batches[-1].append(example)
-        filled += len(example.ids)
-    return batches
+    longest_first = sorted(examples, key=lambda item: -len(item.ids))
+    return cut_by_tokens(longest_first, tokens=lambda item: len(item.ids), micro_tokens=micro_tokens)
 
 
 @torch.no_grad()
