@@ -17,7 +17,6 @@ from components.answers.annotation import annotate
 from components.answers.best_of_n import Query, choose
 from components.answers.candidates import Scorer, sample_candidates, score_candidates
 from components.answers.comparison import compare_choices
-from components.answers.replay import draw_replay
 from components.answers.review import key_points_of, review_row, write_review_csv
 from components.cases.case import Case
 from components.conversations import Message, Sample
@@ -36,6 +35,7 @@ from components.rewards.verifiers.registry import verify
 from components.settings.training import AnswersSettings
 from components.stage import StageContext
 from components.storage.files import write_json
+from components.training.supervised.replay import draw_replay
 
 REVIEW_SHEET = "artifacts/answers/review.csv"
 REVIEW_LINES = "artifacts/answers/review.jsonl"
@@ -54,6 +54,21 @@ class Answered:
 def run(context: StageContext) -> None:
     """Make the tuning and validation samples of `sft`, the report and the experts' sheet."""
     settings: AnswersSettings = context.section("answers")
+    oracle = Oracle(load_knowledge_base(context.read(layout.KNOWLEDGE_BASE)))
+    answered, validated = answer_splits(context, oracle)
+    instructions = read_models(context.read(layout.SAMPLES), Sample)
+    replay = draw_replay(instructions, others=len(answered.samples), share=settings.replay_share, seed=context.seed)
+    write_jsonl(context.write(layout.ANSWERS), [*answered.samples, *replay])
+    write_jsonl(context.write(layout.ANSWERS_VALIDATION), validated.samples)
+    _write_review(context, answered, oracle, settings)
+    report = make_report(answered, validated, oracle, replayed=len(replay), seed=context.seed)
+    write_json(context.write(layout.ANSWERS_REPORT), report)
+    _record(context, report)
+
+
+def answer_splits(context: StageContext, oracle: Oracle) -> tuple[Answered, Answered]:
+    """Answer the queries of the train split, then those of the validation split."""
+    settings: AnswersSettings = context.section("answers")
     folder = context.fetch_model(layout.IFT)
     tokenizer = load_tokenizer(folder)
     sampler = NativeSampler(load_model(folder), tokenizer, precision="bfloat16")
@@ -61,7 +76,6 @@ def run(context: StageContext) -> None:
         "honesty": RewardModel.load(context.fetch_model(layout.REWARD_HONESTY), precision="bfloat16").score,
         "helpfulness": RewardModel.load(context.fetch_model(layout.REWARD_HELPFULNESS), precision="bfloat16").score,
     }
-    oracle = Oracle(load_knowledge_base(context.read(layout.KNOWLEDGE_BASE)))
     train = select_queries(read_models(context.read(layout.TRAIN_CASES), Case), count=settings.queries, settings=settings, seed=context.seed)
     validation = select_queries(
         read_models(context.read(layout.VALIDATION_CASES), Case), count=settings.validation_queries, settings=settings, seed=context.seed
@@ -74,15 +88,7 @@ def run(context: StageContext) -> None:
             progress=lambda part, _: context.recorder.progress(done + part, total + 1),
         )  # fmt: skip
 
-    answered, validated = answer(train, 0), answer(validation, len(train))
-    instructions = read_models(context.read(layout.SAMPLES), Sample)
-    replay = draw_replay(instructions, answers=len(answered.samples), share=settings.replay_share, seed=context.seed)
-    write_jsonl(context.write(layout.ANSWERS), [*answered.samples, *replay])
-    write_jsonl(context.write(layout.ANSWERS_VALIDATION), validated.samples)
-    _write_review(context, answered, oracle, settings)
-    report = make_report(answered, validated, oracle, replayed=len(replay), seed=context.seed)
-    write_json(context.write(layout.ANSWERS_REPORT), report)
-    _record(context, report)
+    return answer(train, 0), answer(validation, len(train))
 
 
 def select_queries(cases: Sequence[Case], *, count: int, settings: AnswersSettings, seed: int) -> list[Case]:

@@ -15,8 +15,9 @@ from components.evaluation.claims import Claim, stage_claims
 from components.evaluation.metrics import answer_counts, breakdowns, retrieval_effects, suite_metrics
 from components.evaluation.model_scoring import ModelScorer, SamplingPlan
 from components.evaluation.parts import Part, retrieval_part, suite_parts
-from components.evaluation.report.content import ReportContent, last_controls, stage_report
+from components.evaluation.report.content import ReportContent, stage_report
 from components.evaluation.report.page import render_report
+from components.evaluation.report.stored_controls import last_controls
 from components.evaluation.result_store import ResultStore, grading_digest
 from components.evaluation.results import ItemResult, write_results
 from components.settings.evaluation import EvaluateSettings

@@ -2,10 +2,12 @@
 
 Reasoning prompts: verified training cases that cold start has not seen → a pool stratified by task and entity → rollouts
 of `cold_start` → those of middling pass rate. General prompts: preference cases whose answers the reward models tell
-apart most, entities taking turns. Stage 2 gets three reasoning prompts to one general, none of them in stage 1.
+apart most and safety cases whose answers the rule tells apart most, entities taking turns. Stage 2 gets three reasoning
+prompts to one general, none of them in stage 1.
 """
 
 from collections.abc import Callable, Sequence
+from statistics import pstdev
 from typing import TYPE_CHECKING, Any
 
 from components import layout
@@ -23,6 +25,7 @@ from components.prompts.spread import reward_spreads
 from components.prompts.strata import count_strata, stratified_draw
 from components.rewards.answer_parsing import split_reasoning
 from components.rewards.reward_model import RewardModel
+from components.rewards.verifiers.registry import verify
 from components.settings.training import PromptsSettings
 from components.stage import StageContext
 from components.storage.files import write_json
@@ -49,9 +52,12 @@ def run(context: StageContext) -> None:
     seen = {sample.case_id for sample in read_models(context.read(layout.COLD_START_SAMPLES), Sample)}
     verified = [case for case in cases if case.suite == "verified" and case.id not in seen]
     pool = stratified_draw(verified, count=settings.pool, seed=context.seed, word="pool")
-    general_pool = stratified_draw(
-        [case for case in cases if case.suite == "preference"], count=GENERAL_POOL * settings.general_prompts, seed=context.seed, word="general"
-    )
+    safety_prompts = round(settings.general_prompts * settings.safety_share)
+    wanted = {"preference": settings.general_prompts - safety_prompts, "safety": safety_prompts}
+    general_pool = [
+        case for suite, count in wanted.items()
+        for case in stratified_draw([case for case in cases if case.suite == suite], count=GENERAL_POOL * count, seed=context.seed, word="general")
+    ]  # fmt: skip
     total = len(pool) + len(general_pool)
 
     def sample(chosen: Sequence[Case], done: int) -> list[list[str]]:
@@ -67,7 +73,7 @@ def run(context: StageContext) -> None:
     scorers = {name: RewardModel.load(context.fetch_model(path), precision="bfloat16").score for name, path in
                (("honesty", layout.REWARD_HONESTY), ("helpfulness", layout.REWARD_HELPFULNESS))}  # fmt: skip
     spreads = general_spreads(general_pool, sample(general_pool, len(pool)), scorers)
-    general = stratified_draw(general_pool, count=settings.general_prompts, seed=context.seed, word="spread", rank=lambda case: spreads[case.id])
+    general = draw_general(general_pool, spreads, wanted=wanted, seed=context.seed)
     usable, filled = usable_prompts(difficulties, wanted=settings.reasoning_prompts + REASONING_TO_GENERAL * len(general))
     first, second = split_stages(usable, settings=settings, general=len(general), seed=context.seed)
     mixed = interleave(second, general)
@@ -89,7 +95,23 @@ def sample_texts(
 
 
 def general_spreads(cases: Sequence[Case], answers: Sequence[Sequence[str]], scorers: dict[str, Any]) -> dict[str, float]:
-    """Return case id → spread of reward-model scores over the case's answers, reasoning left out."""
+    """Return case id → spread of the rewards over the case's answers: of the reward models, or of the rule for safety cases."""
+    by_rule = {case.id: pstdev(verify(case, text).score or 0.0 for text in group) for case, group in zip(cases, answers, strict=True) if case.suite == "safety"}
+    judged = [(case, group) for case, group in zip(cases, answers, strict=True) if case.suite != "safety"]
+    return by_rule | _model_spreads([case for case, _ in judged], [group for _, group in judged], scorers)
+
+
+def draw_general(pool: Sequence[Case], spreads: dict[str, float], *, wanted: dict[str, int], seed: int) -> list[Case]:
+    """Return the prompts of largest spread of each suite, suites evenly spaced over the list."""
+    drawn = []
+    for suite, count in wanted.items():
+        members = [case for case in pool if case.suite == suite]
+        chosen = stratified_draw(members, count=count, seed=seed, word="spread", rank=lambda case: spreads[case.id])
+        drawn += [((position + 0.5) / len(chosen), suite, case) for position, case in enumerate(chosen)]
+    return [case for _, _, case in sorted(drawn, key=lambda entry: entry[:2])]
+
+
+def _model_spreads(cases: Sequence[Case], answers: Sequence[Sequence[str]], scorers: dict[str, Any]) -> dict[str, float]:
     if not cases:
         return {}
     finals = [[split_reasoning(text)[1] for text in group] for group in answers]
@@ -133,8 +155,8 @@ def _report(
     context: StageContext, settings: PromptsSettings, difficulties: list[Difficulty], spreads: dict[str, float],
     first: list[Case], mixed: list[Case], *, filled: int,
 ) -> None:  # fmt: skip
-    general = [case for case in mixed if case.suite == "preference"]
-    second = [case for case in mixed if case.suite != "preference"]
+    general = [case for case in mixed if case.suite != "verified"]
+    second = [case for case in mixed if case.suite == "verified"]
     difficulty = difficulty_report(difficulties)
     chosen = [spreads[case.id] for case in general]
     report = {

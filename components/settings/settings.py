@@ -15,6 +15,7 @@ from components.settings.evaluation import EvaluateSettings, GateSettings
 from components.settings.system import RunSettings, SystemSettings
 from components.settings.training import (
     AnswersSettings,
+    ColdStartSettings,
     InstructionsSettings,
     MixtureSettings,
     ModelSettings,
@@ -43,7 +44,7 @@ class Settings(Section):
     reward_models: RewardModelSettings
     answers: AnswersSettings
     sft: SupervisedSettings
-    cold_start: SupervisedSettings
+    cold_start: ColdStartSettings
     prompts: PromptsSettings
     grpo_reasoning: PolicySettings
     grpo_general: PolicySettings

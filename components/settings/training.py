@@ -84,6 +84,12 @@ class MixtureSettings(Section):
         return self
 
 
+class ColdStartSettings(SupervisedSettings):
+    """Two epochs on formatted reasoning samples."""
+
+    replay_share: float = Field(default=0.3, ge=0, lt=0.9, description="share of the tuning samples replayed from instructions, so that what was learnt is kept")
+
+
 class RewardModelSettings(Section):
     """Labelled candidates and the reward models tuned on them."""
 
@@ -117,6 +123,7 @@ class PromptsSettings(Section):
     temperature: float = Field(default=1.0, gt=0)
     reasoning_prompts: int = Field(default=1200, ge=8, description="prompts of stage 1")
     general_prompts: int = Field(default=150, ge=2, description="general prompts of stage 2; three times as many reasoning ones beside them")
+    safety_share: float = Field(default=0.3, ge=0, le=1, description="share of the general prompts that ask for something to be refused, warned of or allowed")
     pool: int = Field(default=3200, ge=16, description="training cases whose difficulty is measured")
     minimum_pass_rate: float = Field(default=0.05, ge=0, le=1)
     maximum_pass_rate: float = Field(default=0.95, ge=0, le=1)

@@ -1,7 +1,8 @@
 """Stage `cold_start`: two epochs on formatted reasoning samples, `<think>reasoning</think>answer`, from sft.
 
 Departure: the report starts from its base model; at this size the format is learnt on top of sft, so that what sft
-taught is kept. Samples come from the verified training cases: their reference reasoning and their full-mark answer.
+taught is kept. Samples come from the verified training cases: their reference reasoning and their full-mark answer. A
+share of instruction samples is replayed beside them, so that other prompts keep being answered without reasoning.
 """
 
 from collections import defaultdict
@@ -9,14 +10,18 @@ from collections.abc import Sequence
 
 from components import layout
 from components.cases.case import Case
+from components.cases.registry import TASKS
 from components.conversations import Message, Sample
 from components.documents import read_models, write_jsonl
 from components.errors import DataError
 from components.lineage import stable_fraction
+from components.settings.training import ColdStartSettings
 from components.stage import StageContext
+from components.training.supervised.replay import draw_replay
 from components.training.tuned_model import tune_and_publish
 
 SEED_OFFSET = 400
+REASONED_SUITES = ("verified", "exam")  # answered with reasoning from here on, so not replayed as they were
 EPOCHS = 2
 
 
@@ -26,15 +31,16 @@ def run(context: StageContext) -> None:
     Raises:
         DataError: the training cases hold no verified case with reasoning.
     """
-    settings = context.section("cold_start")
+    settings: ColdStartSettings = context.section("cold_start")
     path = context.read(layout.TRAIN_CASES)
-    samples = reasoning_samples(
-        read_models(path, Case), count=settings.steps * settings.batch_samples // EPOCHS, seed=context.seed
-    )
+    count = round(settings.steps * settings.batch_samples / EPOCHS * (1.0 - settings.replay_share))
+    samples = reasoning_samples(read_models(path, Case), count=count, seed=context.seed)
     if not samples:
         raise DataError(f"{path}: no verified training case carries reference.reasoning; run the stage holdout again")
     write_jsonl(context.write(layout.COLD_START_SAMPLES), samples)
-    tune_and_publish(context, samples, parent=layout.SFT, output=layout.COLD_START, seed_offset=SEED_OFFSET)
+    instructions = [sample for sample in read_models(context.read(layout.SAMPLES), Sample) if TASKS[sample.task].suite not in REASONED_SUITES]
+    replay = draw_replay(instructions, others=len(samples), share=settings.replay_share, seed=context.seed)
+    tune_and_publish(context, [*samples, *replay], parent=layout.SFT, output=layout.COLD_START, seed_offset=SEED_OFFSET)
 
 
 def reasoning_samples(cases: Sequence[Case], *, count: int, seed: int) -> list[Sample]:

@@ -1,8 +1,9 @@
 """Stage 15, general reinforcement learning (report §3.4): three reasoning prompts to one general one.
 
-Reasoning prompts are rewarded by verifier and format, general ones by the reward models for honesty and helpfulness, the
-consistency scorer and the compliance verifier. Each reward is normalised within its group before they are summed
-(params.yaml: grpo_general.combine_rewards), since their scales have nothing in common.
+Reasoning prompts are rewarded by verifier and format. Of the general ones, free queries by the reward models for honesty
+and helpfulness, the consistency scorer and the compliance verifier; requests to be refused, warned of or allowed by the
+safety rule. Each reward is normalised within its group before they are summed (params.yaml:
+grpo_general.combine_rewards), since their scales have nothing in common.
 """
 
 from collections.abc import Sequence
@@ -14,8 +15,9 @@ from components.rewards.combination import BatchReward, RewardTerm, one_by_one
 from components.rewards.compliance import compliance_score
 from components.rewards.consistency import ConsistencyScorer
 from components.rewards.reward_model import RewardModel
+from components.rewards.verifiers.registry import verify
 from components.stage import StageContext
-from components.training.policy.stage import is_verified, run_policy_stage, verifier_terms
+from components.training.policy.stage import run_policy_stage, verifier_terms
 
 
 def run(context: StageContext) -> None:
@@ -39,11 +41,12 @@ def _preference_terms(context: StageContext) -> list[RewardTerm]:
         RewardTerm("helpfulness", _model_reward(helpfulness), _is_general),
         RewardTerm("consistency", one_by_one(lambda case, text: consistency.score(text)), _is_general),
         RewardTerm("compliance", one_by_one(compliance_score), _is_general),
+        RewardTerm("safety", one_by_one(lambda case, text: verify(case, text).score), lambda case: case.suite == "safety"),
     ]
 
 
 def _is_general(case: Case) -> bool:
-    return not is_verified(case)
+    return case.suite == "preference"
 
 
 def _model_reward(model: RewardModel) -> BatchReward:

@@ -1,4 +1,4 @@
-"""Choosing, comparing, replaying, reviewing."""
+"""Choosing, comparing, reviewing."""
 
 import csv
 
@@ -6,10 +6,9 @@ import pytest
 
 from components.answers.best_of_n import Candidate, Query, choose
 from components.answers.comparison import compare_choices
-from components.answers.replay import draw_replay
 from components.answers.review import review_row, write_review_csv
 from components.cases.case import Case
-from components.conversations import Message, Sample
+from components.conversations import Message
 
 
 def case(name: str) -> Case:
@@ -50,18 +49,6 @@ def test_the_fallback_lends_the_comparison_nothing():
     queries = [Query(case("x"), (candidate("a", 0, 0, ("empty",)), candidate("bbbb", 0, 0, ("empty",))), None)]
     report = compare_choices(queries, lambda _, text: len(text) / 10, seed=0)
     assert report["best_of_n"]["value"] == report["first"]["value"] == pytest.approx(0.1)
-
-
-def test_replay_makes_the_share_asked_for_and_the_tasks_take_turns():
-    samples = [
-        Sample(id=f"{task}-{number}", task=task, group="g", messages=(Message(role="user", content="q"), Message(role="assistant", content="a")))
-        for task, size in (("big", 100), ("small", 10)) for number in range(size)
-    ]  # fmt: skip
-    drawn = draw_replay(samples, answers=60, share=0.25, seed=1)
-    # 20 / (60 + 20) = .25, ten of each task
-    assert len(drawn) == 20
-    assert sum(sample.task == "small" for sample in drawn) == 10
-    assert {sample.id for sample in draw_replay(samples[::-1], answers=60, share=0.25, seed=1)} == {sample.id for sample in drawn}
 
 
 def test_the_experts_sheet_is_csv_in_which_no_cell_is_a_formula(tmp_path):

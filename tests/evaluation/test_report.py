@@ -6,11 +6,13 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from components.errors import DataError
 from components.evaluation.claims import stage_claims
 from components.evaluation.metrics import answer_counts, breakdowns, retrieval_effects, suite_metrics
 from components.evaluation.report.charts import Bar, Series, difference_whisker, interval_bars, line_chart
-from components.evaluation.report.content import ReportContent, flat_numbers, last_controls
+from components.evaluation.report.content import ReportContent, flat_numbers
 from components.evaluation.report.page import render_report
+from components.evaluation.report.stored_controls import StoredControls, last_controls
 from components.evaluation.results import ItemResult
 from components.layout import MODELS
 from components.settings.evaluation import EvaluateSettings
@@ -42,6 +44,19 @@ def made_results() -> dict[str, list[ItemResult]]:
     return results
 
 
+def stored_controls(day: str) -> StoredControls:
+    """Return a result of two seeds and one control."""
+    seeds = [
+        {"seed": 20 + n, "score": 0.52 + 0.02 * n, "control_score": 0.5, "difference": d, "low": d - 0.01, "high": d + 0.01, "n": 9, "clusters": 3}
+        for n, d in enumerate((0.02, 0.04))
+    ]
+    row = {"model": "ift", "control": "uniform ratios", "suite": "ability", "seeds": seeds, "mean": 0.03, "low": -0.097, "high": 0.157}
+    return StoredControls(
+        date=day, cpu="Some CPU, 2 cores", threads=2, git_sha="0123456789abcdef", is_clean=True, profile=None, settings="d", confidence=0.95,
+        seeds=(20, 21), rows=(row,),
+    )  # fmt: skip
+
+
 @pytest.fixture(scope="module")
 def content() -> ReportContent:
     results, intervals = made_results(), {"seed": 1, "confidence": 0.95, "draws": 400}
@@ -62,7 +77,7 @@ def content() -> ReportContent:
         metrics=suite_metrics(results, **intervals), claims=stage_claims(results, cases, primary=settings.primary, kept=settings.kept, **intervals),
         cells=breakdowns(results, **intervals), counts=answer_counts(results), retrieval=retrieval_effects(results, **intervals),
         digests={model: "0123456789abcdef" for model in results}, settings=settings, seed=1, mixture=mixture,
-        stage_reports={"Curation": {"recall": 0.987, "kept": {"documents": 812}}}, controls=("controls-2026-11-20.json", {"supervised": 0.412}),
+        stage_reports={"Curation": {"recall": 0.987, "kept": {"documents": 812}}}, controls=("controls-2026-11-20.json", stored_controls("2026-11-20")),
     )  # fmt: skip
 
 
@@ -70,10 +85,11 @@ def test_report_names_every_model_claim_and_number(content):
     page = render_report(content)
     for claim in content.claims:
         assert f"{100 * claim.after:.1f}" in page
-    assert page.count('class="badge shown"') == sum(claim.is_shown for claim in content.claims)
-    assert page.count('class="badge open"') == sum(not claim.is_shown for claim in content.claims)
+    of_claims = page[: page.index("<h2>Controls</h2>")]
+    assert of_claims.count('class="badge shown"') == sum(claim.is_shown for claim in content.claims)
+    assert of_claims.count('class="badge open"') == sum(not claim.is_shown for claim in content.claims)
     assert all(model in page for model in MODELS)
-    assert "controls-2026-11-20.json" in page and "0.412" in page and "documents" in page
+    assert "documents" in page
     assert "not cover training seeds" in page and "names the option's text" in page
 
 
@@ -114,11 +130,23 @@ def test_retrieval_effect_is_paired_on_the_questions_asked_both_ways():
     assert (effect["with"], effect["without"], effect["value"], effect["n"]) == (1.0, 0.5, 0.5, 2)
 
 
-def test_newest_controls_are_shown(tmp_path: Path):
+def test_controls_are_a_table_with_their_date(content):
+    page = render_report(content)
+    assert "Measured on 2026-11-20" in page and "controls-2026-11-20.json" in page and "Some CPU, 2 cores" in page
+    row = page[page.index("uniform ratios") : page.index("not shown", page.index("uniform ratios"))]
+    # differences .02 and .04 with ± .01, mean .03 [−.097, .157]
+    for text in ("Ability tasks", "+2.0 <small>[+1.0, +3.0]", "+4.0 <small>[+3.0, +5.0]", "+3.0 <small>[−9.7, +15.7]", "seed 20: 52.0 against 50.0, n 9"):
+        assert text in row
+
+
+def test_newest_controls_are_read(tmp_path: Path):
     assert last_controls(tmp_path) is None
     for day in ("2026-11-02", "2026-11-20", "2026-11-10"):
-        write_json(tmp_path / f"controls-{day}.json", {"day": day})
-    assert last_controls(tmp_path) == ("controls-2026-11-20.json", {"day": "2026-11-20"})
+        write_json(tmp_path / f"controls-{day}.json", stored_controls(day).model_dump(mode="json"))
+    assert last_controls(tmp_path) == ("controls-2026-11-20.json", stored_controls("2026-11-20"))
+    write_json(tmp_path / "controls-2026-11-21.json", {"rows": []})
+    with pytest.raises(DataError, match=r"controls-2026-11-21\.json: date: Field required; delete the file"):
+        last_controls(tmp_path)
 
 
 def test_nested_report_is_flattened():

@@ -6,7 +6,7 @@ from components.cases.case import Case
 from components.conversations import Message
 from components.errors import DataError
 from components.prompts.difficulty import difficulty_report, histogram, measure_difficulty, usable_prompts
-from components.prompts.prompts_stage import general_spreads, interleave, split_stages
+from components.prompts.prompts_stage import draw_general, general_spreads, interleave, split_stages
 from components.prompts.spread import reward_spreads
 from components.prompts.strata import count_strata, stratified_draw
 from components.settings.training import PromptsSettings
@@ -96,6 +96,19 @@ def test_reward_models_see_answers_without_reasoning():
     spreads = general_spreads([case("x"), case("y")], [["<think>a</think>b", "bb"], ["c", "c"]], {"honesty": scorer})
     assert seen == ["b", "bb", "c", "c"]
     assert spreads["x"] > spreads["y"] == 0.0
+
+
+def test_safety_prompts_are_ranked_by_their_rule_and_stand_evenly_among_the_others():
+    refusing = case("s", suite="safety").model_copy(update={"verifier": "safety", "reference": {"expect": "warn", "about": []}})
+    # scores 1, 0, 1, 0: standard deviation .5
+    spreads = general_spreads([refusing], [["No, avoid it.", "Yes.", "Never.", "Fine."]], {})
+    assert spreads == {"s": pytest.approx(0.5)}
+    pool = [case(f"p{number}", cluster=f"d{number}", suite="preference") for number in range(6)]
+    pool += [case(f"s{number}", suite="safety") for number in range(4)]
+    drawn = draw_general(pool, {item.id: float(item.id[1:]) for item in pool}, wanted={"preference": 4, "safety": 2}, seed=1)
+    # places (i + .5) / 4: .125 .375 .625 .875; (j + .5) / 2: .25 .75
+    assert [item.suite for item in drawn] == ["preference", "safety", "preference", "preference", "safety", "preference"]
+    assert {item.id for item in drawn if item.suite == "safety"} == {"s3", "s2"}
 
 
 def test_the_stages_share_no_prompt_and_a_shortage_is_borne_in_proportion():

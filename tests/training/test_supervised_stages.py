@@ -8,7 +8,7 @@ import pytest
 from components import layout
 from components.cases.case import Case
 from components.conversations import Message, Sample
-from components.documents import Document, write_jsonl
+from components.documents import Document, read_models, write_jsonl
 from components.errors import DataError
 from components.modeling.models import load_model
 from components.modeling.tokenizers import load_tokenizer
@@ -47,7 +47,7 @@ def _sample(number, group):
         Message(role="user", content=f"What is wheeze {number}?"),
         Message(role="assistant", content="A sign of asthma."),
     )
-    return Sample(id=f"{group}{number}", task="t", group=group, messages=messages)
+    return Sample(id=f"{group}{number}", task="general_query", group=group, messages=messages)
 
 
 def _write_inputs(root):
@@ -114,6 +114,19 @@ def test_a_folder_is_continued_with_its_own_tokenizer(tmp_path, stage_context, t
     published = tmp_path / "store" / read_reference(tmp_path / layout.BASE).key
     assert load_tokenizer(published).get_vocab() == tiny_tokenizer.get_vocab()
     assert load_model(published).config.hidden_size == tiny_model.config.hidden_size
+
+
+def test_cold_start_replays_only_what_is_answered_without_reasoning(tmp_path, stage_context):
+    _write_inputs(tmp_path)
+    for name, module in (("pretraining", pretraining_stage), ("ift", ift_stage), ("sft", sft_stage)):
+        module.run(stage_context(name, tmp_path, SMALL))
+    examination = [sample.model_copy(update={"id": f"exam{number}", "task": "exam_junior_single"}) for number, sample in enumerate([_sample(1, "a")] * 9)]
+    write_jsonl(tmp_path / layout.SAMPLES, [*examination, *(_sample(number, "b") for number in range(10))])
+    cold_start_stage.run(stage_context("cold_start", tmp_path, SMALL | {"cold_start.replay_share": 0.25}))
+    (summary,) = [entry["values"] for entry in read_record(tmp_path / "records" / "cold_start") if entry["kind"] == "summary"]
+    # 4 steps of 8 in two epochs: 12 reasoning samples and 4 replayed ones, none of the examination
+    assert summary["samples"] == 16
+    assert len(read_models(tmp_path / layout.COLD_START_SAMPLES, Sample)) == 12
 
 
 def test_cold_start_samples_think_first_and_share_their_tasks(tmp_path, stage_context):

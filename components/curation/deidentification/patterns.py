@@ -7,6 +7,7 @@ English and Chinese. Numbers that only their neighbourhood tells apart (a chart 
 import re
 from collections.abc import Iterator
 
+from components.curation.age_ranges import is_upper_bound
 from components.curation.deidentification.spans import Span
 
 MONTH = r"(?:Jan(?:uary)?|Feb(?:ruary)?|Mar(?:ch)?|Apr(?:il)?|May|June?|July?|Aug(?:ust)?|Sept?(?:ember)?|Oct(?:ober)?|Nov(?:ember)?|Dec(?:ember)?)\.?"
@@ -39,7 +40,7 @@ PATTERNS: dict[str, tuple[re.Pattern[str], ...]] = {
     ),
     "AGE_OVER_89": (
         re.compile(
-            r"(?<!\bto )(?<!\band )(?<!\bover )(?<![\d./-])(?:9\d|1[01]\d)[ -]?(?:years?[ -]old|yrs?[ -]old|y/o|y\.o\.|yo\b|years? of age)",
+            r"(?<!\bover )(?<![\d./])(?:9\d|1[01]\d)[ -]?(?:years?[ -]old|yrs?[ -]old|y/o|y\.o\.|yo\b|years? of age)",
             re.IGNORECASE,
         ),
         re.compile(
@@ -72,7 +73,8 @@ def find_patterns(text: str) -> Iterator[Span]:
     for kind, patterns in PATTERNS.items():
         for pattern in patterns:
             for match in pattern.finditer(text):
-                yield Span(match.start(), match.end(), kind)
+                if kind != "AGE_OVER_89" or not is_upper_bound(text, match.start()):
+                    yield Span(match.start(), match.end(), kind)
     for match in CARD.finditer(text):
         if passes_luhn(match.group()):
             yield Span(match.start(), match.end(), "ACCOUNT")

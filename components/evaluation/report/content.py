@@ -7,6 +7,7 @@ from typing import Any
 
 from components.errors import StorageError
 from components.evaluation.claims import Claim
+from components.evaluation.report.stored_controls import StoredControls
 from components.settings.evaluation import EvaluateSettings
 from components.storage.files import read_json
 
@@ -25,7 +26,7 @@ class ReportContent:
     seed: int
     mixture: Mapping[str, Any] | None = None
     stage_reports: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
-    controls: tuple[str, Mapping[str, Any]] | None = None
+    controls: tuple[str, StoredControls] | None = None
 
 
 def stage_report(path: Path) -> dict[str, Any] | None:
@@ -35,16 +36,6 @@ def stage_report(path: Path) -> dict[str, Any] | None:
     except StorageError:
         return None
     return value if isinstance(value, dict) else {"entries": len(value)}
-
-
-def last_controls(folder: Path) -> tuple[str, dict[str, Any]] | None:
-    """Return (file name, content) of the newest stored `controls*.json`; the names sort by date."""
-    stored = sorted(folder.glob("controls*.json"))
-    for path in reversed(stored):
-        content = stage_report(path)
-        if content is not None:
-            return path.name, content
-    return None
 
 
 def flat_numbers(value: Any, *, prefix: str = "", limit: int = 40) -> list[tuple[str, str]]:

@@ -47,7 +47,8 @@ def _view(content: ReportContent) -> dict[str, Any]:
         "counts": count_table(content.counts, models),
         "mixture": search_charts(dict(content.mixture)) if content.mixture else {},
         "stage_reports": {title: flat_numbers(report) for title, report in content.stage_reports.items()},
-        "controls": (content.controls[0], flat_numbers(content.controls[1])) if content.controls else None,
+        "controls": {"file": content.controls[0], "stored": content.controls[1]} if content.controls else None,
+        "suite_titles": SUITE_TITLES,
     }  # fmt: skip
 
 

@@ -1,4 +1,4 @@
-"""Instruction samples mixed into the answers, so that tuning on answers keeps what instruction tuning taught."""
+"""Instruction samples mixed into a later tuning (sft, cold_start), so that it keeps what instruction tuning taught."""
 
 from collections.abc import Sequence
 
@@ -6,12 +6,12 @@ from components.conversations import Sample
 from components.lineage import stable_fraction
 
 
-def draw_replay(samples: Sequence[Sample], *, answers: int, share: float, seed: int) -> list[Sample]:
-    """Draw as many samples as make `share` of the whole with `answers` others, the tasks taking turns.
+def draw_replay(samples: Sequence[Sample], *, others: int, share: float, seed: int) -> list[Sample]:
+    """Draw as many samples as make `share` of the whole with `others` other samples, the tasks taking turns.
 
     The draw depends on ids and seed alone, not on the order of the samples.
     """
-    wanted = round(answers * share / (1.0 - share))
+    wanted = round(others * share / (1.0 - share))
     tasks: dict[str, list[Sample]] = {}
     for sample in sorted(samples, key=lambda sample: stable_fraction(str(seed), "replay", sample.id)):
         tasks.setdefault(sample.task, []).append(sample)
