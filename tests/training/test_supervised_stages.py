@@ -58,7 +58,7 @@ def _write_inputs(root):
     write_jsonl(root / layout.DOCUMENTS, documents)
     write_jsonl(
         root / layout.SENTENCES,
-        [{"text": f"Asthma causes wheeze {number}.", "triple": "x", "template": "y"} for number in range(20)],
+        [{"text": f"Asthma causes wheeze {number}.", "triple": ["asthma", "causes", str(number)], "template": "y"} for number in range(20)],
     )
     write_jsonl(
         root / layout.TRAIN_CASES,
@@ -99,6 +99,17 @@ def test_four_stages_hand_the_model_on_and_repeat_to_the_byte(tmp_path, stage_co
     # An untrained model is about as unsure as a uniform one over its vocabulary.
     assert summary["validation_loss_before"] == pytest.approx(math.log(summary["vocabulary"]), abs=0.5)
     assert summary["validation_loss_after"] < 0.7 * summary["validation_loss_before"]
+
+
+def test_the_sentences_of_an_entity_are_told_together_each_once():
+    lines = [{"text": f"{entity} {number} {wording}.", "triple": [entity, "causes", str(number)]} for wording in "ab" for number in range(6) for entity in ("asthma", "gout")]
+    passages = pretraining_stage.entity_passages(lines, seed=1)
+    # six triples an entity: four and two, two wordings each
+    assert [passage.count(".") for passage in passages] == [8, 4, 8, 4]
+    assert not any("asthma" in passage and "gout" in passage for passage in passages)
+    told = [sentence.strip() for passage in passages for sentence in passage.split(".") if sentence.strip()]
+    assert sorted(told) == sorted(line["text"].rstrip(".") for line in lines)
+    assert passages == pretraining_stage.entity_passages(lines, seed=1) != pretraining_stage.entity_passages(lines, seed=2)
 
 
 def test_a_folder_is_continued_with_its_own_tokenizer(tmp_path, stage_context, tiny_model, tiny_tokenizer):

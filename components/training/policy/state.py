@@ -79,6 +79,6 @@ def restore_state(
     restore_rng_state(checkpoint.state["rng"])
     recorder.rewind(checkpoint.state["record"], step=checkpoint.step)
     for warning in warnings:
-        recorder.note(warning)
+        recorder.warning(warning)
     return checkpoint.step, checkpoint.state["totals"]
 

@@ -173,7 +173,7 @@ class SupervisedRun:
         if self.recorder:
             self.recorder.rewind(checkpoint.state["record"], step=checkpoint.step)
             for warning in warnings:
-                self.recorder.note(warning)
+                self.recorder.warning(warning)
 
     def _restore(self, checkpoint: Checkpoint) -> None:
         if checkpoint.state["data"] != self.digest:
