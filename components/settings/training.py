@@ -87,7 +87,7 @@ class MixtureSettings(Section):
 class ColdStartSettings(SupervisedSettings):
     """Two epochs on formatted reasoning samples."""
 
-    replay_share: float = Field(default=0.3, ge=0, lt=0.9, description="share of the tuning samples replayed from instructions, so that what was learnt is kept")
+    replay_share: float = Field(default=0.3, ge=0, lt=0.9, description="share of the tuning samples replayed from those of sft, so that what was learnt is kept")
 
 
 class RewardModelSettings(Section):

@@ -2,7 +2,7 @@
 
 Departure: the report starts from its base model; at this size the format is learnt on top of sft, so that what sft
 taught is kept. Samples come from the verified training cases: their reference reasoning and their full-mark answer. A
-share of instruction samples is replayed beside them, so that other prompts keep being answered without reasoning.
+share of the samples of sft is replayed beside them, so that other prompts keep being answered without reasoning.
 """
 
 from collections import defaultdict
@@ -38,8 +38,8 @@ def run(context: StageContext) -> None:
     if not samples:
         raise DataError(f"{path}: no verified training case carries reference.reasoning; run the stage holdout again")
     write_jsonl(context.write(layout.COLD_START_SAMPLES), samples)
-    instructions = [sample for sample in read_models(context.read(layout.SAMPLES), Sample) if TASKS[sample.task].suite not in REASONED_SUITES]
-    replay = draw_replay(instructions, others=len(samples), share=settings.replay_share, seed=context.seed)
+    earlier = [sample for sample in read_models(context.read(layout.ANSWERS), Sample) if TASKS[sample.task].suite not in REASONED_SUITES]
+    replay = draw_replay(earlier, others=len(samples), share=settings.replay_share, seed=context.seed, is_balanced=False)
     tune_and_publish(context, [*samples, *replay], parent=layout.SFT, output=layout.COLD_START, seed_offset=SEED_OFFSET)
 
 

@@ -83,7 +83,7 @@ def _starting_point(context: StageContext, texts: list[str]) -> "tuple[PreTraine
 
     settings = context.section("model")
     if settings.folder:
-        folder = Path(settings.folder).expanduser()
+        folder = context.root / Path(settings.folder).expanduser()
         return load_model(folder), load_tokenizer(folder)
     tokenizer = train_tokenizer([*texts, *_case_wording(context)], vocabulary=settings.vocabulary)
     return create_model(settings, tokenizer=tokenizer, seed=context.seed + SEED_OFFSET), tokenizer

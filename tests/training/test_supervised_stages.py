@@ -132,7 +132,7 @@ def test_cold_start_replays_only_what_is_answered_without_reasoning(tmp_path, st
     for name, module in (("pretraining", pretraining_stage), ("ift", ift_stage), ("sft", sft_stage)):
         module.run(stage_context(name, tmp_path, SMALL))
     examination = [sample.model_copy(update={"id": f"exam{number}", "task": "exam_junior_single"}) for number, sample in enumerate([_sample(1, "a")] * 9)]
-    write_jsonl(tmp_path / layout.SAMPLES, [*examination, *(_sample(number, "b") for number in range(10))])
+    write_jsonl(tmp_path / layout.ANSWERS, [*examination, *(_sample(number, "b") for number in range(10))])
     cold_start_stage.run(stage_context("cold_start", tmp_path, SMALL | {"cold_start.replay_share": 0.25}))
     (summary,) = [entry["values"] for entry in read_record(tmp_path / "records" / "cold_start") if entry["kind"] == "summary"]
     # 4 steps of 8 in two epochs: 12 reasoning samples and 4 replayed ones, none of the examination

@@ -1,4 +1,4 @@
-"""Instruction samples mixed into a later tuning (sft, cold_start), so that it keeps what instruction tuning taught."""
+"""Samples of an earlier tuning mixed into a later one (sft, cold_start), so that it keeps what was taught before."""
 
 from collections.abc import Sequence
 
@@ -6,19 +6,22 @@ from components.conversations import Sample
 from components.lineage import stable_fraction
 
 
-def draw_replay(samples: Sequence[Sample], *, others: int, share: float, seed: int) -> list[Sample]:
-    """Draw as many samples as make `share` of the whole with `others` other samples, the tasks taking turns.
+def draw_replay(samples: Sequence[Sample], *, others: int, share: float, seed: int, is_balanced: bool = True) -> list[Sample]:
+    """Draw as many samples as make `share` of the whole with `others` other samples.
 
     The draw depends on ids and seed alone, not on the order of the samples.
+
+    Args:
+        is_balanced: the tasks take turns; False: each as often as it stands among the samples.
     """
     wanted = round(others * share / (1.0 - share))
+    shuffled = sorted(samples, key=lambda sample: stable_fraction(str(seed), "replay", sample.id))
+    return (_in_turns(shuffled) if is_balanced else shuffled)[:wanted]
+
+
+def _in_turns(samples: Sequence[Sample]) -> list[Sample]:
     tasks: dict[str, list[Sample]] = {}
-    for sample in sorted(samples, key=lambda sample: stable_fraction(str(seed), "replay", sample.id)):
+    for sample in samples:
         tasks.setdefault(sample.task, []).append(sample)
-    drawn: list[Sample] = []
     queues = [tasks[task] for task in sorted(tasks)]
-    depth = 0
-    while len(drawn) < wanted and any(depth < len(queue) for queue in queues):
-        drawn.extend(queue[depth] for queue in queues if depth < len(queue))
-        depth += 1
-    return drawn[:wanted]
+    return [queue[depth] for depth in range(max(map(len, queues), default=0)) for queue in queues if depth < len(queue)]
