@@ -5,7 +5,7 @@
     repetitive          a sentence twice, or half of its word 4-grams repeated
     no_citation         a grounded answer cites nothing
     unknown_citation    cites a passage that was not shown (a general answer was shown none)
-    off_topic_citation  cites a passage that never names the disease asked about
+    off_topic_citation  cites a passage known not to answer, or, where none is known to, one that never names the disease
     unsupported         names a fact that none of the passages it cites states (grounded answers)
     unsafe_drug         recommends a drug the patient must not get
     wrong_subject       names nothing of the knowledge base, or not the disease asked about (general answers)
@@ -54,10 +54,14 @@ def _citation_rules(case: Case, final: str, mentions: Sequence[Mention], finder:
     if any(not 1 <= number <= len(case.passages) for number in cited):
         return ["unknown_citation"]
     asked = _meanings(finder.find(case.prompt.splitlines()[-1]))
-    subjects = {meaning for meaning in asked if meaning[0] == "disease"}
     stated = [_meanings(finder.find(case.passages[number - 1].text)) for number in cited]
     broken = []
-    if subjects and any(not subjects & meanings for meanings in stated):
+    if any(passage.is_relevant for passage in case.passages):
+        is_off_topic = not all(case.passages[number - 1].is_relevant for number in cited)
+    else:
+        subjects = {meaning for meaning in asked if meaning[0] == "disease"}
+        is_off_topic = bool(subjects) and any(not subjects & meanings for meanings in stated)
+    if is_off_topic:
         broken.append("off_topic_citation")
     supported = asked.union(*stated)
     texts = " ".join(case.passages[number - 1].text for number in cited).casefold()

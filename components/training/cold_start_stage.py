@@ -38,8 +38,8 @@ def run(context: StageContext) -> None:
     if not samples:
         raise DataError(f"{path}: no verified training case carries reference.reasoning; run the stage holdout again")
     write_jsonl(context.write(layout.COLD_START_SAMPLES), samples)
-    earlier = [sample for sample in read_models(context.read(layout.ANSWERS), Sample) if TASKS[sample.task].suite not in REASONED_SUITES]
-    replay = draw_replay(earlier, others=len(samples), share=settings.replay_share, seed=context.seed, is_balanced=False)
+    earlier = [sample for sample in read_models(context.read(layout.ANSWERS), Sample) if _suite(sample) not in REASONED_SUITES]
+    replay = draw_replay(earlier, others=len(samples), share=settings.replay_share, seed=context.seed, kinds=_suite)
     tune_and_publish(context, [*samples, *replay], parent=layout.SFT, output=layout.COLD_START, seed_offset=SEED_OFFSET)
 
 
@@ -57,6 +57,10 @@ def reasoning_samples(cases: Sequence[Case], *, count: int, seed: int) -> list[S
     for rank in range(max((len(queue) for queue in queues), default=0)):
         chosen += [queue[rank] for queue in queues if rank < len(queue)]
     return [_sample(case) for case in chosen[:count]]
+
+
+def _suite(sample: Sample) -> str:
+    return TASKS[sample.task].suite
 
 
 def _sample(case: Case) -> Sample:

@@ -18,6 +18,7 @@ from components.cases.case import Case
 from components.conversations import PreferencePair
 from components.documents import read_models, write_jsonl
 from components.generation.conversations import sample_conversations
+from components.generation.kept_sampler import KeptSampler
 from components.generation.native_sampler import NativeSampler
 from components.generation.sampler import SamplingOptions
 from components.knowledge_base.loading import load_knowledge_base
@@ -81,7 +82,7 @@ def candidate_answers(context: StageContext, cases: Sequence[Case], settings: Re
         options = SamplingOptions(
             max_new_tokens=settings.max_new_tokens, samples=count, temperature=settings.temperature, seed=context.seed * 2 + part
         )
-        sampler = NativeSampler(load_model(folder), tokenizer, precision=settings.tuning.precision)
+        sampler = KeptSampler(NativeSampler(load_model(folder), tokenizer, precision=settings.tuning.precision), context.checkpoints.child(f"model-{part}"))
         groups = sample_conversations(
             sampler, tokenizer, [case.messages for case in cases], options, progress=context.recorder.progress
         )

@@ -13,8 +13,8 @@ def test_replay_makes_the_share_asked_for_and_the_tasks_take_turns():
     # 20 / (60 + 20) = .25, ten of each task
     assert len(drawn) == 20
     assert sum(sample.task == "small" for sample in drawn) == 10
-    # 110 samples, one in eleven of them of the small task, drawn in full
-    everything = draw_replay(samples, others=330, share=0.25, seed=1, is_balanced=False)
-    assert len(everything) == 110
-    assert sum(sample.task == "small" for sample in everything[:55]) < 20
+    # two kinds, of two tasks and of one: half of the draw each
+    kinds = draw_replay(samples, others=60, share=0.25, seed=1, kinds=lambda sample: str(sample.id in {"big-0", "big-1", "big-2", "small-0"}))
+    assert sum(sample.id in {"big-0", "big-1", "big-2", "small-0"} for sample in kinds) == 4
+    assert sum(sample.task == "small" for sample in kinds) == 1 + 8
     assert {sample.id for sample in draw_replay(samples[::-1], others=60, share=0.25, seed=1)} == {sample.id for sample in drawn}

@@ -1,27 +1,30 @@
 """Samples of an earlier tuning mixed into a later one (sft, cold_start), so that it keeps what was taught before."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from components.conversations import Sample
 from components.lineage import stable_fraction
 
 
-def draw_replay(samples: Sequence[Sample], *, others: int, share: float, seed: int, is_balanced: bool = True) -> list[Sample]:
-    """Draw as many samples as make `share` of the whole with `others` other samples.
+def draw_replay(
+    samples: Sequence[Sample], *, others: int, share: float, seed: int, kinds: Callable[[Sample], str] = lambda sample: ""
+) -> list[Sample]:
+    """Draw as many samples as make `share` of the whole with `others` other samples: kinds take turns, and tasks within a kind.
 
     The draw depends on ids and seed alone, not on the order of the samples.
 
     Args:
-        is_balanced: the tasks take turns; False: each as often as it stands among the samples.
+        kinds: the kind of a sample, such as its suite; all alike where absent.
     """
     wanted = round(others * share / (1.0 - share))
     shuffled = sorted(samples, key=lambda sample: stable_fraction(str(seed), "replay", sample.id))
-    return (_in_turns(shuffled) if is_balanced else shuffled)[:wanted]
+    return _in_turns(shuffled, kinds, lambda sample: sample.task)[:wanted]
 
 
-def _in_turns(samples: Sequence[Sample]) -> list[Sample]:
-    tasks: dict[str, list[Sample]] = {}
+def _in_turns(samples: Sequence[Sample], by: Callable[[Sample], str], *within: Callable[[Sample], str]) -> list[Sample]:
+    """Return all samples, one of each value of `by` after another; each value's own samples ordered so by the next key."""
+    groups: dict[str, list[Sample]] = {}
     for sample in samples:
-        tasks.setdefault(sample.task, []).append(sample)
-    queues = [tasks[task] for task in sorted(tasks)]
+        groups.setdefault(by(sample), []).append(sample)
+    queues = [_in_turns(group, *within) if within else group for _, group in sorted(groups.items())]
     return [queue[depth] for depth in range(max(map(len, queues), default=0)) for queue in queues if depth < len(queue)]
