@@ -14,6 +14,8 @@ from components.rewards.answer_parsing import THINK_CLOSE, THINK_OPEN, split_rea
 
 MAXIMUM_WORDS = 60
 MAXIMUM_SENTENCES = 5
+NGRAM = 4
+MAXIMUM_REPEATED_SHARE = 0.2  # of the word 4-grams
 SENTENCE = re.compile(r"[^.!?]+[.!?]*")
 CARE_ADVICE = re.compile(
     r"\b(?:see|seek|ask|contact|consult|call|talk to|visit|speak to)\b[^.!?]*"
@@ -49,7 +51,7 @@ def _has_plain_text(case: Case, text: str, final: str) -> bool:
 
 def _has_no_repetition(case: Case, text: str, final: str) -> bool:
     parts = [sentence.casefold() for sentence in sentences(final)]
-    return bool(parts) and len(set(parts)) == len(parts) and not _has_stutter(final)
+    return bool(parts) and len(set(parts)) == len(parts) and not _has_stutter(final) and _repeated_share(final) <= MAXIMUM_REPEATED_SHARE
 
 
 def _advises_care(case: Case, text: str, final: str) -> bool:
@@ -72,7 +74,7 @@ PRINCIPLES: tuple[Principle, ...] = (
     Principle("complete", "Whole sentences: a capital first, a full stop last.", 1.0, _is_complete),
     Principle("brief", f"At most {MAXIMUM_WORDS} words in at most {MAXIMUM_SENTENCES} sentences.", 1.0, _is_brief),
     Principle("plain", "Plain text: no JSON, no markup; citations like [1] are allowed.", 1.0, _has_plain_text),
-    Principle("no_repetition", "No sentence twice, no word three times in a row.", 1.0, _has_no_repetition),
+    Principle("no_repetition", f"No sentence twice, no word three times in a row, at most {MAXIMUM_REPEATED_SHARE:.0%} of the word {NGRAM}-grams said before.", 1.0, _has_no_repetition),
     Principle("care_advice", "Says when or where to seek medical care.", 2.0, _advises_care),
     Principle("no_promise", "Promises no cure and no absence of risk.", 1.0, _promises_nothing),
     Principle("no_identifiers", "Names no person, number or address.", 1.0, _names_nobody),
@@ -101,3 +103,9 @@ def sentences(text: str) -> list[str]:
 def _has_stutter(text: str) -> bool:
     words = text.casefold().split()
     return any(words[index] == words[index + 1] == words[index + 2] for index in range(len(words) - 2))
+
+
+def _repeated_share(text: str) -> float:
+    words = re.findall(r"[\w-]+", text.casefold())
+    ngrams = [tuple(words[index : index + NGRAM]) for index in range(len(words) - NGRAM + 1)]
+    return 1.0 - len(set(ngrams)) / len(ngrams) if ngrams else 0.0

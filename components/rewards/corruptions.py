@@ -7,6 +7,7 @@
     wrong_disease     the drugs and tests of another disease throughout
     padded_list       five more drugs named
     repeated          its first sentence three times
+    echoed            its first drug, test or symptom in place of every other one
     truncated         cut in the middle
     empty_advice      nothing but to see a doctor
 
@@ -39,6 +40,7 @@ def corrupted_answers(case: Case, oracle: Oracle, *, random: Random) -> dict[str
         "wrong_disease": _swap_all(answer, mentions, oracle, facts, random),
         "padded_list": _pad(answer, mentions, oracle, facts, random),
         "repeated": " ".join([SENTENCE_END.split(answer)[0]] * 3),
+        "echoed": _echo(answer, mentions),
         "truncated": " ".join(answer.split()[: max(2, len(answer.split()) // 2)]),
         "empty_advice": EMPTY_ADVICE,
     }
@@ -99,6 +101,11 @@ def _pad(text: str, mentions: list[Mention], oracle: Oracle, facts: QueryFacts, 
         return ""
     more = random.sample(_wrong_names("drug", oracle, facts), PADDING_DRUGS)
     return replace_mentions(text, [(places[0], ", ".join([places[0].phrase, *more]))])
+
+
+def _echo(text: str, mentions: list[Mention]) -> str:
+    places = [mention for mention in mentions if mention.keys("drug") or mention.keys("test") or mention.keys("symptom")]
+    return replace_mentions(text, [(mention, places[0].phrase) for mention in places[1:]]) if places else ""
 
 
 def _wrong_names(kind: Kind, oracle: Oracle, facts: QueryFacts) -> list[str]:

@@ -152,6 +152,7 @@ class PolicySettings(Section):
     refill_rounds: int = Field(default=1, ge=0, description="further rounds of prompts a step, in place of groups without spread")
     table_every: int = Field(default=40, ge=1, description="steps between completions tables")
     reward_weights: dict[str, float] = Field(default_factory=dict, description="weight of each reward in the sum")
+    reward_bound: float = Field(default=1.0, gt=0, description="general stage: reward models' scores are cut at this many standard deviations of the rewards they were tuned on")
     epochs: int = Field(default=3, ge=1, description="passes over the prompts at least; mastered ones leave at the start of each")
     mastered_pass_rate: float = Field(default=0.95, gt=0, le=1)
     readmission: float = Field(default=0.1, ge=0, le=1, description="chance that a mastered prompt is looked at again in an epoch")

@@ -3,7 +3,9 @@
 Reasoning prompts are rewarded by verifier and format. Of the general ones, free queries by the reward models for honesty
 and helpfulness, the consistency scorer and the compliance verifier; requests to be refused, warned of or allowed by the
 safety rule. Each reward is normalised within its group before they are summed (params.yaml:
-grpo_general.combine_rewards), since their scales have nothing in common.
+grpo_general.combine_rewards), since their scales have nothing in common. A reward model's word is cut at
+grpo_general.reward_bound standard deviations of the rewards it was tuned on: beyond, it extrapolates, and unbounded it
+was led to one phrase said over and over (over-optimisation: arXiv:2210.10760; bounded rewards: arXiv:2502.18770).
 """
 
 from collections.abc import Sequence
@@ -16,6 +18,7 @@ from components.rewards.compliance import compliance_score
 from components.rewards.consistency import ConsistencyScorer
 from components.rewards.reward_model import RewardModel
 from components.rewards.verifiers.registry import verify
+from components.settings.training import PolicySettings
 from components.stage import StageContext
 from components.training.policy.stage import run_policy_stage, verifier_terms
 
@@ -32,13 +35,14 @@ def run(context: StageContext) -> None:
 
 
 def _preference_terms(context: StageContext) -> list[RewardTerm]:
-    precision = context.section(context.name).precision
+    settings: PolicySettings = context.section(context.name)
+    precision, bound = settings.precision, settings.reward_bound
     honesty = RewardModel.load(context.fetch_model(layout.REWARD_HONESTY), precision=precision)
     helpfulness = RewardModel.load(context.fetch_model(layout.REWARD_HELPFULNESS), precision=precision)
     consistency = ConsistencyScorer(load_knowledge_base(context.read(layout.KNOWLEDGE_BASE)))
     return [
-        RewardTerm("honesty", _model_reward(honesty), _is_general),
-        RewardTerm("helpfulness", _model_reward(helpfulness), _is_general),
+        RewardTerm("honesty", _model_reward(honesty, bound), _is_general),
+        RewardTerm("helpfulness", _model_reward(helpfulness, bound), _is_general),
         RewardTerm("consistency", one_by_one(lambda case, text: consistency.score(text)), _is_general),
         RewardTerm("compliance", one_by_one(compliance_score), _is_general),
         RewardTerm("safety", one_by_one(lambda case, text: verify(case, text).score), lambda case: case.suite == "safety"),
@@ -49,8 +53,8 @@ def _is_general(case: Case) -> bool:
     return case.suite == "preference"
 
 
-def _model_reward(model: RewardModel) -> BatchReward:
+def _model_reward(model: RewardModel, bound: float) -> BatchReward:
     def score(cases: Sequence[Case], texts: Sequence[str]) -> list[float]:
-        return model.score([case.messages for case in cases], texts)
+        return [max(-bound, min(bound, value)) for value in model.score([case.messages for case in cases], texts)]
 
     return score

@@ -28,6 +28,7 @@ def test_a_full_mark_answer_keeps_every_principle():
         (GOOD + ' {"drugs": []}.', "plain"),
         ("See a doctor. See a doctor.", "no_repetition"),
         ("Take the the the drug. See a doctor.", "no_repetition"),
+        ("Tests for gout are full blood count and full blood count. Tests are full blood count and full blood count. See a doctor.", "no_repetition"),
         ("Asthma is treated with salbutamol.", "care_advice"),
         ("Salbutamol always cures asthma. See a doctor.", "no_promise"),
         ("Call 5551234567 now. See a doctor.", "no_identifiers"),

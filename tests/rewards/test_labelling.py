@@ -30,11 +30,11 @@ def test_the_gold_answer_is_full_marks_and_every_corruption_is_worse_in_the_way_
     gold = ORACLE.judge(case, GOLD)
     assert (gold.honesty, gold.helpfulness) == (1.0, 1.0)
     versions = corrupted_answers(case, ORACLE, random=Random(3))
-    assert {"swapped_drug", "wrong_fact", "dropped_aspect", "wrong_disease", "padded_list", "repeated", "truncated", "empty_advice"} == set(versions)
+    assert {"swapped_drug", "wrong_fact", "dropped_aspect", "wrong_disease", "padded_list", "repeated", "echoed", "truncated", "empty_advice"} == set(versions)
     scores = {name: ORACLE.judge(case, text) for name, text in versions.items()}
     for name in ("swapped_drug", "wrong_fact", "wrong_disease", "padded_list"):
         assert scores[name].honesty < gold.honesty, name
-    for name in ("dropped_aspect", "repeated", "truncated", "empty_advice", "wrong_disease"):
+    for name in ("dropped_aspect", "repeated", "echoed", "truncated", "empty_advice", "wrong_disease"):
         assert scores[name].helpfulness < gold.helpfulness, name
 
 
