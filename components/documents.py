@@ -43,19 +43,8 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     Raises:
         DataError: the file is missing, or a line is not a JSON object; the message starts with file:line.
     """
-    if not path.is_file():
-        raise DataError(f"{path}: no such file; run the stage that makes it, or check the folder in params.yaml")
-    with path.open(encoding="utf-8") as stream:
-        for number, line in enumerate(stream, start=1):
-            if not line.strip():
-                continue
-            try:
-                value = json.loads(line)
-            except json.JSONDecodeError as error:
-                raise DataError(f"{path}:{number}: not valid JSON ({error.msg}); mend or remove the line") from None
-            if not isinstance(value, dict):
-                raise DataError(f"{path}:{number}: expected a JSON object, found {type(value).__name__}")
-            yield value
+    for _, value in _numbered_lines(path):
+        yield value
 
 
 def read_models(path: Path, model: type[M]) -> list[M]:
@@ -64,15 +53,38 @@ def read_models(path: Path, model: type[M]) -> list[M]:
     Raises:
         DataError: as `read_jsonl`, or a line that does not fit the model, named by file:line and field.
     """
+    return [item for _, item in read_numbered_models(path, model)]
+
+
+def read_numbered_models(path: Path, model: type[M]) -> list[tuple[int, M]]:
+    """As `read_models`, each with its line's number in the file (from 1; empty lines count)."""
     items = []
-    for number, value in enumerate(read_jsonl(path), start=1):
+    for number, value in _numbered_lines(path):
         try:
-            items.append(model.model_validate(value))
+            items.append((number, model.model_validate(value)))
         except ValidationError as error:
             first = error.errors()[0]
             field = ".".join(str(part) for part in first["loc"]) or "line"
-            raise DataError(f"{path}:{number}: {field}: {first['msg']}") from None
+            raise DataError(f"{path}:{number}: {field}: {first['msg']}; mend or remove the line") from None
     return items
+
+
+def _numbered_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    if not path.is_file():
+        raise DataError(f"{path}: no such file; run the stage that makes it, or check the folder in params.yaml")
+    with path.open("rb") as stream:
+        for number, line in enumerate(stream, start=1):
+            if not line.strip():
+                continue
+            try:
+                value = json.loads(line.decode("utf-8"))
+            except UnicodeDecodeError as error:
+                raise DataError(f"{path}:{number}: not UTF-8 (byte {error.start + 1} of the line); save the file as UTF-8") from None
+            except json.JSONDecodeError as error:
+                raise DataError(f"{path}:{number}: not valid JSON ({error.msg}); mend or remove the line") from None
+            if not isinstance(value, dict):
+                raise DataError(f"{path}:{number}: expected a JSON object, found {type(value).__name__}; mend or remove the line")
+            yield number, value
 
 
 def write_jsonl(path: Path, items: Iterable[BaseModel | dict[str, Any]]) -> int:

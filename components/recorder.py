@@ -3,7 +3,7 @@
 The display and `tracking/` follow the file, so neither a crash nor a dead server loses or doubles anything. A stage
 that goes on from a checkpoint first rewinds the record to the position the checkpoint stored.
 
-Lines: {"time": seconds, "kind": "metrics"|"progress"|"table"|"file"|"note"|"summary"|"resumed", ...}.
+Lines: {"time": seconds, "kind": "metrics"|"progress"|"table"|"file"|"note"|"warning"|"summary"|"resumed", ...}.
 """
 
 import json
@@ -62,6 +62,10 @@ class Recorder:
         """Record a sentence a person should read (never patient text: ids and counts)."""
         self._append({"kind": "note", "text": text})
 
+    def warning(self, text: str) -> None:
+        """Record a sentence a person is shown at the end of the run, not only on the stage's page."""
+        self._append({"kind": "warning", "text": text})
+
     def position(self) -> int:
         """Return the record's length in bytes, to be stored in a checkpoint."""
         return self.path.stat().st_size if self.path.exists() else 0
@@ -85,6 +89,11 @@ def read_record(folder: Path) -> list[dict[str, Any]]:
         return []
     text = path.read_text(encoding="utf-8", errors="replace")
     return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+
+
+def read_warnings(folder: Path) -> list[str]:
+    """Return the warnings of a record."""
+    return [entry["text"] for entry in read_record(folder) if entry["kind"] == "warning"]
 
 
 def _drop_torn_line(path: Path) -> None:

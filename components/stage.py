@@ -75,7 +75,7 @@ class StageContext:
 
 
 def declared_stages(dvc_file: Mapping[str, Any]) -> dict[str, dict[str, tuple[str, ...]]]:
-    """Return, for each stage of a parsed dvc.yaml, its `params`, `deps` and `outs` (with metrics and plots) as tuples."""
+    """Return, for each stage of a parsed dvc.yaml, its `params`, `deps`, `outs` (with metrics and plots) and named `folders` as tuples."""
     stages = {}
     for name, row in dvc_file["stages"].items():
         outs = [*row.get("outs", []), *row.get("metrics", []), *row.get("plots", [])]
@@ -83,5 +83,6 @@ def declared_stages(dvc_file: Mapping[str, Any]) -> dict[str, dict[str, tuple[st
             "params": tuple(row.get("params", [])),
             "deps": tuple(row.get("deps", [])),
             "outs": tuple(item if isinstance(item, str) else next(iter(item)) for item in outs),
+            "folders": tuple(row.get("meta", {}).get("folders", [])),
         }
     return stages

@@ -34,12 +34,15 @@ def stage(name: Annotated[str, typer.Argument(help="a stage of dvc.yaml")]) -> N
     """Run one stage here and now, in this process; what `dvc repro` calls."""
     from components.launch.torch_setup import prepare_torch
     from components.pipeline.running import execute_stage
+    from components.recorder import read_warnings
     from components.settings.settings import load_settings
 
     root = project_root()
     settings = load_settings(root / "params.yaml")
     prepare_torch(settings.run.threads)
     done = execute_stage(name, root=str(root))
+    for warning in read_warnings(Path(done["folder"])):
+        print(f"note: {warning}")
     print(f"{name}: {done['seconds']:.1f} s; its record: {done['folder']}")
 
 
@@ -134,20 +137,20 @@ def main() -> None:
         from components.launch.failures import classify_failure
 
         known = classify_failure(error)
-        log = _keep_traceback()
-        print(f"quarkmed: {known} (traceback in {log})", file=sys.stderr)
+        print(f"quarkmed: {known}{_keep_traceback() if type(known) is QuarkmedError else ''}", file=sys.stderr)
         sys.exit(known.exit_code)
 
 
-def _keep_traceback() -> Path:
+def _keep_traceback() -> str:
+    """Write what went wrong to a log and return where it is, in words; nothing where it cannot be written."""
     try:
         folder = project_root() / "var" / "logs"
         folder.mkdir(parents=True, exist_ok=True)
         path = folder / f"failure-{int(time.time())}.txt"
         path.write_text(traceback.format_exc(), encoding="utf-8")
     except (OSError, SettingsError):
-        return Path("/dev/stderr")
-    return path
+        return ""
+    return f" (traceback in {path})"
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ from typing import Any
 from components.errors import QuarkmedError
 from components.pipeline.running import StageRun, finished_run, model_references, work_folder
 from components.pipeline.stage_key import stage_inputs, stage_key
+from components.recorder import read_warnings
 from components.tracking.replay import StageReport
 from tasks.session import RetrainSession
 
@@ -38,6 +39,8 @@ def advance_stage(session: RetrainSession, name: str) -> str:
         ended = _launch(session, name, why, str(work_folder(session.root, name, key)))
     else:
         why = "had ended when the run was interrupted"
+    for warning in read_warnings(Path(ended.folder)):
+        events.note(f"{name}: {warning}")
     digests = workspace.commit(name, taken)
     _report(session, name, ended, inputs, taken, digests)
     status = "resumed" if ended.is_resumed else "ran"

@@ -21,6 +21,7 @@ from components.answers.review import key_points_of, review_row, write_review_cs
 from components.cases.case import Case
 from components.conversations import Message, Sample
 from components.documents import read_models, write_jsonl
+from components.generation.kept_sampler import KeptSampler
 from components.generation.native_sampler import NativeSampler
 from components.generation.sampler import Sampler, SamplingOptions
 from components.knowledge_base.loading import load_knowledge_base
@@ -71,7 +72,7 @@ def answer_splits(context: StageContext, oracle: Oracle) -> tuple[Answered, Answ
     settings: AnswersSettings = context.section("answers")
     folder = context.fetch_model(layout.IFT)
     tokenizer = load_tokenizer(folder)
-    sampler = NativeSampler(load_model(folder), tokenizer, precision="bfloat16")
+    sampler = KeptSampler(NativeSampler(load_model(folder), tokenizer, precision="bfloat16"), context.checkpoints)
     scorers: dict[str, Scorer] = {
         "honesty": RewardModel.load(context.fetch_model(layout.REWARD_HONESTY), precision="bfloat16").score,
         "helpfulness": RewardModel.load(context.fetch_model(layout.REWARD_HELPFULNESS), precision="bfloat16").score,

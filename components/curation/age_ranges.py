@@ -8,7 +8,7 @@ import re
 
 REACH = 90  # characters looked back
 NO_FILLER = r"(?:an?|the|i|he|she|it|they|we|you|is|was|are|who|now|his|her|my|patient|man|woman|male|female)\b"
-FILLERS = rf"(?:(?!{NO_FILLER})[a-z]+\s+){{0,3}}"
+FILLERS = rf"(?:as a rule\s+|(?:(?!{NO_FILLER})[a-z]+\s+){{0,3}})"
 LED_IN = rf"\b(?:between|from|aged|ages|are)\s+(?:the\s+)?(?:ages?\s+of\s+)?{FILLERS}\d{{1,3}}\s+{FILLERS}(?:and|to|through)\s+{FILLERS}"
 PLAIN = rf"(?<![\d/.])\d{{1,3}}(?:\s+years?)?\s*(?:\bto\s+{FILLERS}|\bthrough\s+{FILLERS}|[-–]\s*)"
 BEFORE_UPPER_BOUND = re.compile(rf"(?:{LED_IN}|{PLAIN})$", re.IGNORECASE)

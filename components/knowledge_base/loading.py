@@ -66,7 +66,11 @@ def _load_kind(folder: Path, kind: str, model: type[E]) -> tuple[dict[str, E], L
 
 def _read_entries(path: Path) -> list[tuple[dict[str, Any], dict[str, int]]]:
     """Parse one file into (mapping, {key: 1-based line}) pairs; "" is the line of the entry itself."""
-    loader = yaml.CSafeLoader(path.read_text(encoding="utf-8"))
+    try:
+        loader = yaml.CSafeLoader(path.read_text(encoding="utf-8"))
+    except UnicodeDecodeError as error:
+        number = path.read_bytes()[: error.start].count(b"\n") + 1
+        raise DataError(f"{path}:{number}: not UTF-8; save the file as UTF-8") from None
     try:
         node = loader.get_single_node()
         if not isinstance(node, yaml.SequenceNode):
@@ -78,6 +82,8 @@ def _read_entries(path: Path) -> list[tuple[dict[str, Any], dict[str, int]]]:
                 raise DataError(f"{path}:{line}: expected an entry with keys, found {item.value!r}")
             key_lines = {"": line}
             for key, _ in item.value:
+                if not isinstance(key, yaml.ScalarNode):
+                    raise DataError(f"{path}:{key.start_mark.line + 1}: a key must be a word; mend the line")
                 if key.value in key_lines:
                     raise DataError(
                         f"{path}:{key.start_mark.line + 1}: key {key.value!r} stands twice in one entry; remove one"
@@ -88,6 +94,9 @@ def _read_entries(path: Path) -> list[tuple[dict[str, Any], dict[str, int]]]:
     except yaml.MarkedYAMLError as error:
         number = error.problem_mark.line + 1 if error.problem_mark else 1
         raise DataError(f"{path}:{number}: not valid YAML ({error.problem}); mend the line") from None
+    except yaml.reader.ReaderError as error:
+        number = path.read_bytes()[: error.position].count(b"\n") + 1
+        raise DataError(f"{path}:{number}: {error.reason}; remove the character") from None
     finally:
         loader.dispose()
 

@@ -8,6 +8,6 @@ def prepare_torch(threads: int, *, preload: tuple[str, ...] = ()) -> None:
     import torch
 
     torch.set_num_threads(threads)
-    torch.use_deterministic_algorithms(True, warn_only=True)
+    torch.set_deterministic_debug_mode("warn")  # as use_deterministic_algorithms(True, warn_only=True), which imports the compiler: 3 s
     for name in preload:
         importlib.import_module(name)

@@ -12,12 +12,13 @@ DVC_FILE = "dvc.yaml"
 
 @dataclass(frozen=True)
 class StageRow:
-    """One row of dvc.yaml: what the stage reads, which sections of params.yaml, and what it writes."""
+    """One row of dvc.yaml: what the stage reads, which sections of params.yaml, what it writes, and settings that name folders."""
 
     name: str
     parameters: tuple[str, ...]
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
+    folders: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -58,7 +59,7 @@ def load_graph(root: Path) -> StageGraph:
         declared = declared_stages(read_yaml(root / DVC_FILE))
     except (KeyError, AttributeError, TypeError):
         raise SettingsError(f"{root / DVC_FILE}: not a stage graph; expected `stages:` with a row for each stage") from None
-    rows = [StageRow(name, row["params"], row["deps"], row["outs"]) for name, row in declared.items()]
+    rows = [StageRow(name, row["params"], row["deps"], row["outs"], row["folders"]) for name, row in declared.items()]
     return StageGraph(tuple(_ordered(rows)))
 
 

@@ -19,6 +19,7 @@ from typing import Any
 from components.errors import DataError, SettingsError, StorageError
 from components.pipeline.durations import note_duration
 from components.pipeline.graph import StageRow, load_graph
+from components.pipeline.outputs import replaced_outputs
 from components.pipeline.stage_key import path_digest, stage_inputs, stage_key
 from components.recorder import Recorder, read_record
 from components.settings.settings import Settings, load_settings
@@ -68,16 +69,16 @@ def run_stage(row: StageRow, *, root: Path, settings: Settings, function: Callab
     if done is not None:
         return done
     folder = work_folder(root, row.name, key)
-    remove_outputs(root, row)
     started, position = time.monotonic(), _prepare_folder(folder)
     context = StageContext(
         name=row.name, root=root, all_settings=settings, parameters=row.parameters, inputs=row.inputs, outputs=row.outputs,
         recorder=Recorder(folder), checkpoints=CheckpointFolder(folder / "checkpoints", key=key), store=open_store(root, settings),
     )  # fmt: skip
-    function(context)
+    with replaced_outputs(root, row):
+        function(context)
+        outputs = {path: path_digest_of_output(root, row, path) for path in row.outputs}
     is_resumed = _settle_record(folder, position)
     seconds = time.monotonic() - started
-    outputs = {path: path_digest_of_output(root, row, path) for path in row.outputs}
     write_json(folder / FINISHED, {"name": row.name, "key": key, "seconds": seconds, "is_resumed": is_resumed, "outputs": outputs})
     context.checkpoints.clear()
     if not is_resumed:
@@ -117,16 +118,6 @@ def work_folder(root: Path, name: str, key: str) -> Path:
 def open_store(root: Path, settings: Settings) -> ArtifactStore:
     """Return the artifact store the settings name."""
     return ArtifactStore(root / settings.system.store)
-
-
-def remove_outputs(root: Path, row: StageRow) -> None:
-    """Remove what a stage declares to write, so that nothing of an older run stays among the new."""
-    for path in row.outputs:
-        absolute = root / path
-        if absolute.is_dir() and not absolute.is_symlink():
-            shutil.rmtree(absolute)
-        else:
-            absolute.unlink(missing_ok=True)
 
 
 def model_references(root: Path, row: StageRow) -> dict[str, ModelReference]:

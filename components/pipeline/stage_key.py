@@ -10,6 +10,7 @@ from typing import Any
 from components.errors import DataError
 from components.lineage import digest_file, digest_value
 from components.pipeline.graph import StageRow
+from components.pipeline.named_folders import named_folders, refuse_missing_folders
 from components.settings.settings import Settings
 
 UNSEEN_FOLDERS = ("__pycache__",)
@@ -17,14 +18,20 @@ UNSEEN_ENDINGS = (".pyc", ".part")
 
 
 def stage_inputs(root: Path, row: StageRow, settings: Settings) -> dict[str, Any]:
-    """Return what determines a stage's result: {"stage", "inputs": {path: digest}, "parameters": {section: values}}.
+    """Return what determines a stage's result: {"stage", "inputs": {path or setting: digest}, "parameters": {section: values}}.
+
+    A setting among the inputs stands for the folder it names.
 
     Raises:
         DataError: an input does not exist.
     """
+    folders = named_folders(root, row, settings)
+    refuse_missing_folders(folders)
+    inputs = {path: path_digest(root, path, user=row.name) for path in row.inputs}
+    inputs |= {setting: path_digest(root, str(folder), user=row.name) for setting, folder in folders.items()}
     return {
         "stage": row.name,
-        "inputs": {path: path_digest(root, path, user=row.name) for path in row.inputs},
+        "inputs": inputs,
         "parameters": {name: getattr(settings, name).model_dump(mode="json") for name in row.parameters},
     }
 

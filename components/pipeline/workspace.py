@@ -15,12 +15,18 @@ from typing import Any
 
 from components.errors import DataError, SettingsError, StorageError, UserError
 from components.pipeline.graph import StageGraph, StageRow, load_graph
-from components.pipeline.running import model_references, open_store, remove_outputs
+from components.pipeline.named_folders import add_dependencies, named_folders
+from components.pipeline.outputs import replaced_outputs
+from components.pipeline.running import model_references, open_store
 from components.pipeline.staleness import explain_status
 from components.settings.settings import Settings
 
 LOCK_FILE = "dvc.lock"
 LOCK_COPY = "var/dvc.lock.last"
+
+
+class _NothingStored(Exception):
+    """The run cache holds no run of these inputs, or not all of it."""
 
 
 class Workspace:
@@ -49,20 +55,13 @@ class Workspace:
     def restore(self, name: str) -> dict[str, str] | None:
         """Check out what an earlier run with these very inputs made and return {output: DVC digest}.
 
-        None, and no outputs left, where there is no such run or the store no longer holds its models.
+        None, and the outputs as they were, where there is no such run or the store no longer holds its models.
         """
-        from dvc.exceptions import DvcException
-
         row = self.graph.row(name)
-        remove_outputs(self.root, row)
-        with self._stage(name) as stage:
-            try:
-                self._repo.stage_cache.restore(stage)
-            except (DvcException, FileNotFoundError):
-                remove_outputs(self.root, row)
-                return None
-        if self._missing_models(row):
-            remove_outputs(self.root, row)
+        try:
+            with replaced_outputs(self.root, row):
+                self._check_out(name)
+        except _NothingStored:
             return None
         return self.commit(name, self.input_hashes(name))
 
@@ -109,13 +108,24 @@ class Workspace:
         return digests
 
     def data_digests(self) -> dict[str, str]:
-        """Return {path: DVC digest} of the data and model references the last run read and made, from dvc.lock."""
+        """Return {path: DVC digest} of the data and model references the last run read and made, from dvc.lock; all but code."""
         import yaml
 
         path = self.root / LOCK_FILE
         stages = (yaml.safe_load(path.read_text(encoding="utf-8")) or {}).get("stages", {}) if path.is_file() else {}
         items = [item for row in stages.values() for kind in ("deps", "outs") for item in row.get(kind, [])]
-        return {item["path"]: str(item.get("md5", "")) for item in items if item["path"].startswith(("data", "artifacts/", "models/"))}
+        return {item["path"]: str(item.get("md5", "")) for item in items if not item["path"].startswith("components/")}
+
+    def _check_out(self, name: str) -> None:
+        from dvc.exceptions import DvcException
+
+        with self._stage(name) as stage:
+            try:
+                self._repo.stage_cache.restore(stage)
+            except (DvcException, FileNotFoundError):
+                raise _NothingStored from None
+        if self._missing_models(self.graph.row(name)):
+            raise _NothingStored
 
     @contextlib.contextmanager
     def _stage(self, name: str) -> Iterator[Any]:
@@ -125,7 +135,9 @@ class Workspace:
 
         try:
             with contextlib.chdir(self.root), lock_repo(self._repo):
-                yield self._repo.stage.load_one(path=str(self.root / "dvc.yaml"), name=name)
+                stage = self._repo.stage.load_one(path=str(self.root / "dvc.yaml"), name=name)
+                add_dependencies(stage, self.root, named_folders(self.root, self.graph.row(name), self.settings))
+                yield stage
         except DvcException as error:
             raise SettingsError(f"DVC refuses stage {name}: {error}") from error
         finally:

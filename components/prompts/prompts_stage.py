@@ -16,6 +16,7 @@ from components.conversations import Sample
 from components.documents import read_models, write_jsonl
 from components.errors import DataError
 from components.generation.conversations import sample_conversations
+from components.generation.kept_sampler import KeptSampler
 from components.generation.native_sampler import NativeSampler
 from components.generation.sampler import Sampler, SamplingOptions
 from components.modeling.models import load_model
@@ -47,7 +48,7 @@ def run(context: StageContext) -> None:
     settings: PromptsSettings = context.section("prompts")
     folder = context.fetch_model(layout.COLD_START)
     tokenizer = load_tokenizer(folder)
-    sampler = NativeSampler(load_model(folder), tokenizer, precision="bfloat16")
+    sampler = KeptSampler(NativeSampler(load_model(folder), tokenizer, precision="bfloat16"), context.checkpoints)
     cases = read_models(context.read(layout.TRAIN_CASES), Case)
     seen = {sample.case_id for sample in read_models(context.read(layout.COLD_START_SAMPLES), Sample)}
     verified = [case for case in cases if case.suite == "verified" and case.id not in seen]

@@ -19,6 +19,7 @@ from components.registry.promotion import CHALLENGER, CHAMPION, Candidate, promo
 from components.registry.versions import MlflowVersions, check_manifest
 from components.settings.settings import load_settings
 from components.storage.artifact_store import ArtifactStore, ModelReference, read_reference
+from components.tracking.record_reading import accepted_name
 from components.tracking.replay import replay_stage
 from components.tracking.tracking_store import open_client
 
@@ -59,7 +60,7 @@ def register_candidate(root: str, run: str, report: Mapping[str, Any], tags: Map
     said = recover(open_journal(folder), versions, model=settings.model_name)
     lineage = {**tags, "model_digest": reference.digest}
     version = versions.register(
-        stage_key=str(report["key"]), run_id=run_id, artifact=f"models/{CANDIDATE}", tags={f"quarkmed.{name}": value for name, value in lineage.items()},
+        stage_key=str(report["key"]), run_id=run_id, artifact=f"models/{CANDIDATE}", tags={f"quarkmed.{accepted_name(name)}": value for name, value in lineage.items()},
         description=model_card(model=settings.model_name, lineage=lineage),
     )  # fmt: skip
     versions.set_alias(CHALLENGER, version)

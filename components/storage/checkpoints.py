@@ -44,10 +44,14 @@ class CheckpointFolder:
 
     def save(self, step: int, *, tensors: "dict[str, Tensor]", state: dict[str, Any]) -> None:
         """Write a checkpoint atomically, then drop the ones beyond `keep`."""
+        from safetensors import SafetensorError
         from safetensors.torch import save_file
 
         with atomic_folder(self.folder / f"step-{step:08d}") as folder:
-            save_file({name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}, folder / "tensors.safetensors")
+            try:
+                save_file({name: tensor.detach().contiguous().clone() for name, tensor in tensors.items()}, folder / "tensors.safetensors")
+            except SafetensorError as error:
+                raise OSError(str(error)) from error
             write_json(folder / "state.json", {"key": self.key, "step": step, "state": state})
             write_json(folder / CHECKSUMS, {name: digest_file(folder / name) for name in ("tensors.safetensors", "state.json")})
         for old in self._folders()[: -self.keep]:

@@ -31,7 +31,7 @@ def atomic_writer(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
         temporary.chmod(0o644)
         temporary.replace(path)
     except OSError as error:
-        raise StorageError(f"{path}: cannot be written ({error.strerror}); free the disk or mend the folder's rights, then run again") from error
+        raise StorageError(f"{path}: cannot be written ({error.strerror or str(error)[:200]}); free the disk or mend the folder's rights, then run again") from error
     finally:
         if temporary is not None:
             temporary.unlink(missing_ok=True)
@@ -49,7 +49,7 @@ def atomic_folder(path: Path) -> Iterator[Path]:
             shutil.rmtree(path)
         temporary.replace(path)
     except OSError as error:
-        raise StorageError(f"{path}: cannot be written ({error.strerror}); free the disk or mend the folder's rights, then run again") from error
+        raise StorageError(f"{path}: cannot be written ({error.strerror or str(error)[:200]}); free the disk or mend the folder's rights, then run again") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
 

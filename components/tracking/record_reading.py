@@ -25,7 +25,7 @@ def metric_points(entries: list[dict[str, Any]]) -> list[MetricPoint]:
             continue
         prefix = "summary." if entry["kind"] == "summary" else ""
         for name, value in entry["values"].items():
-            point = MetricPoint(_metric_name(f"{prefix}{name}"), float(value), int(entry["time"] * 1000), int(entry.get("step", 0)))
+            point = MetricPoint(accepted_name(f"{prefix}{name}"), float(value), int(entry["time"] * 1000), int(entry.get("step", 0)))
             points[point.name, point.step] = point
     return list(points.values())
 
@@ -49,6 +49,6 @@ def _leaves(value: Any, prefix: str) -> Iterator[tuple[str, Any]]:
         yield prefix, value
 
 
-def _metric_name(name: str) -> str:
+def accepted_name(name: str) -> str:
     """Return a name MLflow accepts: letters, digits, and _-. /:"""
     return "".join(letter if letter.isalnum() or letter in "_-./: " else "_" for letter in name)

@@ -99,7 +99,7 @@ def _replay(client: "MlflowClient", experiment: str, parent: str, stage: StageRe
     _log_metrics(client, run_id, points)
     _log_inputs(client, run_id, stage)
     _log_files(client, run_id, stage, root)
-    notes = [entry["text"] for entry in entries if entry["kind"] == "note"]
+    notes = [entry["text"] for entry in entries if entry["kind"] in ("note", "warning")]
     if notes:
         client.set_tag(run_id, "mlflow.note.content", "\n\n".join(notes)[:4000])
     for path, digest in stage.outputs.items():
@@ -134,7 +134,7 @@ def _log_inputs(client: "MlflowClient", run_id: str, stage: StageReport) -> None
     from mlflow.data.meta_dataset import MetaDataset
     from mlflow.entities import DatasetInput, InputTag
 
-    sets = [(path, digest) for path, digest in stage.inputs.items() if path.startswith(("data/", "artifacts/"))]
+    sets = [(path, digest) for path, digest in stage.inputs.items() if not path.startswith(("components/", "models/"))]
     inputs = []
     for path, digest in sets:
         data = MetaDataset(CodeDatasetSource(tags={"path": path, "dvc": digest}), name=path, digest=digest[:36])

@@ -12,6 +12,7 @@ from components.curation.deidentification.measurement import measure
 from components.curation.deidentification.patterns import passes_luhn
 from components.curation.deidentification.spans import Span, merge_spans
 from components.curation.deidentification.surrogates import replace_identifiers
+from components.curation.leak_scan import leaks
 
 NOTES = Path("/work/shared/data/phi_notes/phi_notes.jsonl")
 
@@ -53,11 +54,27 @@ def test_identifiers_are_found(text, expected):
         "An 89-year-old man with diabetes since 2015, gestation 38 weeks, ICD J45.9.",
         "Doctor: How are you?\nPatient: Fine, thanks. General Hospital care was good.",
         "Most patients with glaucoma are 40 to 90 years old.",
+        "Cholera often appears between 1 and in practice 90 years of age.",
+        "Most patients with cholera are 40 as a rule to 95 years old.",
+        "Cholera appears between 1 and\n100 years of age, in Asia at 1–95 years of age.",
         "患者服用徐长卿和刘寄奴，血压120/80，国药准字H20013035。",
     ],
 )
 def test_medical_text_is_left_alone(text):
     assert _found(text) == []
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["He is diabetic and 95 years old.", "Her pulse is 88 and she is 95 years old.", "Seen 3 days prior to visit, 95 years old", "She is close to 95 years old."],
+)
+def test_an_age_without_a_lower_bound_before_it_is_a_persons(text):
+    assert _found(text) == [("AGE_OVER_89", "95 years old")]
+    assert leaks(text) == ["AGE_OVER_89"]
+
+
+def test_the_leak_scan_takes_no_range_for_an_age():
+    assert leaks("Cholera appears between 1 and in practice 95 years old, or 1-95 years old.") == []
 
 
 def test_a_surname_alone_is_found_once_the_full_name_is_known():

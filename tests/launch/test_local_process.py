@@ -115,7 +115,11 @@ def test_a_stage_goes_on_once_in_a_new_process(tmp_path):
 
 
 def test_foreign_failures_find_their_class():
-    assert isinstance(classify_failure(OSError(28, "No space left on device", "f")), StorageError)
+    full = classify_failure(OSError(28, "No space left on device", "f"))
+    assert isinstance(full, StorageError) and str(full).startswith("f: cannot be written (No space left on device); free the disk")
+    # Libraries with errors of their own: safetensors, SQLite.
+    assert isinstance(classify_failure(RuntimeError("I/O error: No space left on device (os error 28)")), StorageError)
+    assert isinstance(classify_failure(RuntimeError("(sqlite3.OperationalError) database or disk is full")), StorageError)
     assert isinstance(classify_failure(MemoryError("large")), OutOfMemory)
     assert type(classify_failure(ValueError("x"))) is QuarkmedError
     error = DataError("as it is")

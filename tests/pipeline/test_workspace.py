@@ -10,6 +10,7 @@ import yaml
 from components.errors import DataError, UserError
 from components.pipeline.plan import is_settled, make_plan
 from components.pipeline.running import run_stage, stage_function
+from components.pipeline.stage_key import stage_inputs, stage_key
 from components.pipeline.workspace import LOCK_FILE, Workspace
 from components.settings.settings import load_settings
 
@@ -136,3 +137,42 @@ def test_a_missing_input_is_named(project):
     (project / "data").rmdir()
     with pytest.raises(DataError, match="stage sources reads"):
         open_workspace(project).input_hashes("sources")
+
+
+@pytest.fixture(params=["outside the project", "inside the project"])
+def own_folder(request, project, tmp_path):
+    """A folder of the user's that `sources.folder` names, where stage `sources` says that it reads it."""
+    edit(project / "dvc.yaml", "params: [run, sources]\n", "params: [run, sources]\n    meta: {folders: [sources.folder]}\n")
+    folder = tmp_path / "own" if request.param.startswith("outside") else project / "own"
+    folder.mkdir()
+    (folder / "documents.jsonl").write_text("first\n")
+    run_whole(project)
+    set_parameter(project, "sources", "folder", str(folder) if request.param.startswith("outside") else "own")
+    return folder
+
+
+def test_the_bytes_of_a_folder_a_setting_names_make_its_stage_stale(project, own_folder):
+    assert run_whole(project) == ["sources"]
+    assert is_settled(make_plan(open_workspace(project)))
+    (own_folder / "documents.jsonl").write_text("second\n")
+    name = own_folder if own_folder.parent != project else "own"
+    assert open_workspace(project).reasons("sources") == [f"{name} changed"]
+    assert run_whole(project) == ["sources"]
+    assert str(name) in open_workspace(project).data_digests()
+    assert is_settled(make_plan(open_workspace(project)))
+    (own_folder / "documents.jsonl").write_text("first\n")
+    assert run_whole(project) == []  # made before from these bytes: restored
+
+
+def test_the_bytes_of_a_named_folder_are_part_of_the_stages_key(project, own_folder):
+    def key() -> str:
+        workspace = open_workspace(project)
+        return stage_key(stage_inputs(project, workspace.graph.row("sources"), workspace.settings))
+
+    before = key()
+    (own_folder / "documents.jsonl").write_text("second\n")
+    assert key() != before
+    shutil.rmtree(own_folder)
+    with pytest.raises(DataError, match=r"own: no such folder; correct sources\.folder in params\.yaml"):
+        key()
+    assert open_workspace(project).reasons("sources")[-1].endswith("own is missing")

@@ -27,11 +27,6 @@ def test_the_shipped_parameters_are_valid():
     assert load_settings(PARAMS).run.threads >= 1
 
 
-def test_every_shipped_profile_is_valid():
-    for profile in sorted((ROOT / "infra/profiles").glob("*.yaml")):
-        load_settings(PARAMS, profile=profile)
-
-
 def test_a_mistyped_key_names_its_line_and_the_nearest_key(edited):
     path = edited("  diseases:", "  diseasees:")
     line = path.read_text().splitlines().index(next(row for row in path.read_text().splitlines() if "diseasees" in row)) + 1
