@@ -27,13 +27,18 @@ class Difficulty:
     has_spread: bool = False
 
 
+def rule_scores(case: Case, texts: Sequence[str]) -> list[float]:
+    """Return the verifier's scores of the answers; those it could not score are left out."""
+    return [verdict.score for verdict in (verify(case, text) for text in texts) if verdict.score is not None]
+
+
 def measure_difficulty(case: Case, texts: Sequence[str], *, minimum: float, maximum: float) -> Difficulty:
     """Grade the rollouts of a prompt and decide whether to keep it.
 
     Args:
         minimum, maximum: limits of the pass rate, inclusive, 0..1.
     """
-    scores = [verdict.score for verdict in (verify(case, text) for text in texts) if verdict.score is not None]
+    scores = rule_scores(case, texts)
     if not scores:
         return Difficulty(case, None, "unscored")
     rate = sum(scores) / len(scores)

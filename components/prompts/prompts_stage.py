@@ -21,12 +21,11 @@ from components.generation.native_sampler import NativeSampler
 from components.generation.sampler import Sampler, SamplingOptions
 from components.modeling.models import load_model
 from components.modeling.tokenizers import load_tokenizer
-from components.prompts.difficulty import Difficulty, difficulty_report, measure_difficulty, usable_prompts
+from components.prompts.difficulty import Difficulty, difficulty_report, measure_difficulty, rule_scores, usable_prompts
 from components.prompts.spread import reward_spreads
 from components.prompts.strata import count_strata, stratified_draw
 from components.rewards.answer_parsing import split_reasoning
 from components.rewards.reward_model import RewardModel
-from components.rewards.verifiers.registry import verify
 from components.settings.training import PromptsSettings
 from components.stage import StageContext
 from components.storage.files import write_json
@@ -97,7 +96,7 @@ def sample_texts(
 
 def general_spreads(cases: Sequence[Case], answers: Sequence[Sequence[str]], scorers: dict[str, Any]) -> dict[str, float]:
     """Return case id → spread of the rewards over the case's answers: of the reward models, or of the rule for safety cases."""
-    by_rule = {case.id: pstdev(verify(case, text).score or 0.0 for text in group) for case, group in zip(cases, answers, strict=True) if case.suite == "safety"}
+    by_rule = {case.id: pstdev(rule_scores(case, group) or [0.0]) for case, group in zip(cases, answers, strict=True) if case.suite == "safety"}
     judged = [(case, group) for case, group in zip(cases, answers, strict=True) if case.suite != "safety"]
     return by_rule | _model_spreads([case for case, _ in judged], [group for _, group in judged], scorers)
 

@@ -16,6 +16,7 @@ MAXIMUM_WORDS = 60
 MAXIMUM_SENTENCES = 5
 NGRAM = 4
 MAXIMUM_REPEATED_SHARE = 0.2  # of the word 4-grams
+WORD = re.compile(r"[\w-]+")
 SENTENCE = re.compile(r"[^.!?]+[.!?]*")
 CARE_ADVICE = re.compile(
     r"\b(?:see|seek|ask|contact|consult|call|talk to|visit|speak to)\b[^.!?]*"
@@ -51,7 +52,7 @@ def _has_plain_text(case: Case, text: str, final: str) -> bool:
 
 def _has_no_repetition(case: Case, text: str, final: str) -> bool:
     parts = [sentence.casefold() for sentence in sentences(final)]
-    return bool(parts) and len(set(parts)) == len(parts) and not _has_stutter(final) and _repeated_share(final) <= MAXIMUM_REPEATED_SHARE
+    return bool(parts) and len(set(parts)) == len(parts) and not _has_stutter(final) and repeated_share(WORD.findall(final.casefold())) <= MAXIMUM_REPEATED_SHARE
 
 
 def _advises_care(case: Case, text: str, final: str) -> bool:
@@ -105,7 +106,7 @@ def _has_stutter(text: str) -> bool:
     return any(words[index] == words[index + 1] == words[index + 2] for index in range(len(words) - 2))
 
 
-def _repeated_share(text: str) -> float:
-    words = re.findall(r"[\w-]+", text.casefold())
+def repeated_share(words: Sequence[str]) -> float:
+    """Return the share of word n-grams that repeat an earlier one, 0..1; 0 for fewer than `NGRAM` words."""
     ngrams = [tuple(words[index : index + NGRAM]) for index in range(len(words) - NGRAM + 1)]
     return 1.0 - len(set(ngrams)) / len(ngrams) if ngrams else 0.0

@@ -19,13 +19,12 @@ from dataclasses import dataclass
 from components.cases.case import Case
 from components.knowledge_base.schema import KnowledgeBase
 from components.rewards.answer_parsing import split_reasoning
-from components.rewards.compliance import compliance_score
+from components.rewards.compliance import compliance_score, repeated_share
 from components.rewards.facts import QueryFacts, query_facts
 from components.rewards.mentions import WORD, Kind, Mention, MentionFinder
 
 ITEMS_AN_ASPECT = 2
 SPARE_ITEMS = 3
-NGRAM = 4
 LEAST_PLAIN_SHARE = 0.2  # of the words outside the knowledge base's phrases, in a sentence a person would write
 SECOND_CHOICE = 0.5  # credit of an indicated drug that is not first-line
 STATED_KINDS: tuple[Kind, ...] = ("drug", "test", "symptom", "complication", "risk_factor", "disease")
@@ -184,10 +183,7 @@ def variety(text: str, mentions: Sequence[Mention]) -> float:
         words.append(mention.phrase.lower())
         position = mention.end
     words.extend(WORD.findall(text[position:].lower()))
-    ngrams = [tuple(words[index : index + NGRAM]) for index in range(len(words) - NGRAM + 1)]
-    if not ngrams:
-        return 1.0
-    return max(0.0, 1.0 - 2.0 * (1.0 - len(set(ngrams)) / len(ngrams)))
+    return max(0.0, 1.0 - 2.0 * repeated_share(words))
 
 
 def wording(text: str, mentions: Sequence[Mention]) -> float:

@@ -5,7 +5,6 @@ taught is kept. Samples come from the verified training cases: their reference r
 share of the samples of sft is replayed beside them, so that other prompts keep being answered without reasoning.
 """
 
-from collections import defaultdict
 from collections.abc import Sequence
 
 from components import layout
@@ -17,7 +16,7 @@ from components.errors import DataError
 from components.lineage import stable_fraction
 from components.settings.training import ColdStartSettings
 from components.stage import StageContext
-from components.training.supervised.replay import draw_replay
+from components.training.supervised.replay import draw_replay, in_turns
 from components.training.tuned_model import tune_and_publish
 
 SEED_OFFSET = 400
@@ -45,18 +44,9 @@ def run(context: StageContext) -> None:
 
 def reasoning_samples(cases: Sequence[Case], *, count: int, seed: int) -> list[Sample]:
     """Return up to `count` samples, tasks in equal numbers as far as each has cases, in a fixed random order."""
-    by_task: dict[str, list[Case]] = defaultdict(list)
-    for case in cases:
-        if case.suite == "verified" and case.reference.get("reasoning"):
-            by_task[case.task].append(case)
-    queues = [
-        sorted(members, key=lambda case: stable_fraction("cold_start", str(seed), case.id))
-        for _, members in sorted(by_task.items())
-    ]
-    chosen: list[Case] = []
-    for rank in range(max((len(queue) for queue in queues), default=0)):
-        chosen += [queue[rank] for queue in queues if rank < len(queue)]
-    return [_sample(case) for case in chosen[:count]]
+    reasoned = [case for case in cases if case.suite == "verified" and case.reference.get("reasoning")]
+    shuffled = sorted(reasoned, key=lambda case: stable_fraction("cold_start", str(seed), case.id))
+    return [_sample(case) for case in in_turns(shuffled, lambda case: case.task)[:count]]
 
 
 def _suite(sample: Sample) -> str:

@@ -1,7 +1,7 @@
 """Stage `pretraining`: the model `base`, from scratch with a tokenizer of its own, or a Hugging Face folder continued.
 
 Texts: curated documents, and the realised triples' sentences, those of one entity told together: a name met again within
-its own text is learnt sooner than over sentences apart (verified, validation: .42 → .46 after tuning). The tokenizer also sees the wording of the training cases
+its own text is learnt sooner than over sentences apart. The tokenizer also sees the wording of the training cases
 (never trained on here), so that later prompts are not split into bytes. A slice of the documents is kept for the
 validation loss before and after.
 """

@@ -1,7 +1,6 @@
 """Grounded questions retold about invented conditions, for training alone: their answers can only be read.
 
-Where passages repeat what the corpus taught, a model learns to answer from memory: 4,000 such samples raised the
-validation loss of grounded answers from 1.30 to 1.72, as many retold ones lowered it to .85. The names of diseases become invented
+Where passages repeat what the corpus taught, a model learns to answer from memory. The names of diseases become invented
 ones, and the facts asked for change into others of their kind, alike in passages, question and answer. Validation and
 test speak of real conditions. Related: counterfactual passages, Longpre et al. 2021, arXiv:2109.05052.
 """

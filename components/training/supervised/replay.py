@@ -1,9 +1,12 @@
 """Samples of an earlier tuning mixed into a later one (sft, cold_start), so that it keeps what was taught before."""
 
 from collections.abc import Callable, Sequence
+from typing import TypeVar
 
 from components.conversations import Sample
 from components.lineage import stable_fraction
+
+T = TypeVar("T")
 
 
 def draw_replay(
@@ -18,13 +21,13 @@ def draw_replay(
     """
     wanted = round(others * share / (1.0 - share))
     shuffled = sorted(samples, key=lambda sample: stable_fraction(str(seed), "replay", sample.id))
-    return _in_turns(shuffled, kinds, lambda sample: sample.task)[:wanted]
+    return in_turns(shuffled, kinds, lambda sample: sample.task)[:wanted]
 
 
-def _in_turns(samples: Sequence[Sample], by: Callable[[Sample], str], *within: Callable[[Sample], str]) -> list[Sample]:
-    """Return all samples, one of each value of `by` after another; each value's own samples ordered so by the next key."""
-    groups: dict[str, list[Sample]] = {}
-    for sample in samples:
-        groups.setdefault(by(sample), []).append(sample)
-    queues = [_in_turns(group, *within) if within else group for _, group in sorted(groups.items())]
+def in_turns(items: Sequence[T], by: Callable[[T], str], *within: Callable[[T], str]) -> list[T]:
+    """Return all items, one of each value of `by` after another; each value's own items ordered so by the next key."""
+    groups: dict[str, list[T]] = {}
+    for item in items:
+        groups.setdefault(by(item), []).append(item)
+    queues = [in_turns(group, *within) if within else group for _, group in sorted(groups.items())]
     return [queue[depth] for depth in range(max(map(len, queues), default=0)) for queue in queues if depth < len(queue)]
