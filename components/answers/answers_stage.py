@@ -72,10 +72,10 @@ def answer_splits(context: StageContext, oracle: Oracle) -> tuple[Answered, Answ
     settings: AnswersSettings = context.section("answers")
     folder = context.fetch_model(layout.IFT)
     tokenizer = load_tokenizer(folder)
-    sampler = KeptSampler(NativeSampler(load_model(folder), tokenizer, precision="bfloat16"), context.checkpoints)
+    sampler = KeptSampler(NativeSampler(load_model(folder), tokenizer, precision="auto"), context.checkpoints)
     scorers: dict[str, Scorer] = {
-        "honesty": RewardModel.load(context.fetch_model(layout.REWARD_HONESTY), precision="bfloat16").score,
-        "helpfulness": RewardModel.load(context.fetch_model(layout.REWARD_HELPFULNESS), precision="bfloat16").score,
+        "honesty": RewardModel.load(context.fetch_model(layout.REWARD_HONESTY), precision="auto").score,
+        "helpfulness": RewardModel.load(context.fetch_model(layout.REWARD_HELPFULNESS), precision="auto").score,
     }
     train = select_queries(read_models(context.read(layout.TRAIN_CASES), Case), count=settings.queries, settings=settings, seed=context.seed)
     validation = select_queries(

@@ -68,8 +68,6 @@ def _draw(
         split = splitting.split_of(draft.combination) if draft is not None else None
         if draft is None or split not in share or len(cases[split]) >= share[split]:
             continue
-        if split == "train" and task.retell is not None:
-            draft = task.retell(world, draft, random)
         case = word_case(task, draft, split, random)
         if case.prompt in seen or not is_clean(case):
             continue

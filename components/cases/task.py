@@ -40,7 +40,6 @@ class Task:
     Attributes:
         draw: draws a random question, or None where the draw came to nothing.
         level: curriculum: 1 atomic, 2 applied, 3 composite.
-        retell: changes a draft that goes to training, and no other.
     """
 
     name: str
@@ -51,7 +50,6 @@ class Task:
     draw: Callable[[World, Random], Draft | None] = field(repr=False)
     train_templates: tuple[str, ...]
     held_out_templates: tuple[str, ...]
-    retell: Callable[[World, Draft, Random], Draft] | None = field(default=None, repr=False)
 
     @property
     def group(self) -> str:

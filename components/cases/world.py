@@ -7,7 +7,7 @@ from functools import cached_property
 from random import Random
 from typing import Any
 
-from components.cases.passages import FactPassage, phrase_finder
+from components.cases.passages import FactPassage
 from components.knowledge_base.schema import Disease, Drug, KnowledgeBase, Test
 
 # Kinds of fact a disease has, by the words questions use.
@@ -76,16 +76,6 @@ class World:
     def pools(self) -> dict[str, tuple[str, ...]]:
         """Kind → every fact of that kind over all diseases, sorted."""
         return {kind: tuple(sorted({fact for disease in self.diseases for fact in self.facts[disease.id, kind]})) for kind in KINDS}
-
-    @cached_property
-    def fact_finders(self) -> dict[str, re.Pattern[str]]:
-        """Kind → a pattern that finds its facts in a text."""
-        return {kind: phrase_finder(facts) for kind, facts in self.pools.items()}
-
-    @cached_property
-    def name_finder(self) -> re.Pattern[str]:
-        """A pattern that finds the diseases' names in a text."""
-        return phrase_finder(disease.name for disease in self.diseases)
 
     @cached_property
     def owners(self) -> dict[str, frozenset[str]]:

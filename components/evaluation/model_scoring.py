@@ -27,12 +27,14 @@ class SamplingPlan:
     max_new_tokens: Mapping[str, int]
     samplings: Mapping[str, int]
     seed: int
-    precision: Literal["float32", "bfloat16"] = "bfloat16"
+    precision: Literal["auto", "float32", "bfloat16"] = "auto"
 
     def as_dict(self, suite: str) -> dict[str, object]:
         """Return what decides the sampling of one suite."""
-        plan = asdict(self)
-        return plan | {"max_new_tokens": self.tokens(suite), "samplings": self.samplings.get(suite, 1)}
+        from components.modeling.precision import resolve_precision
+
+        drawn = {"max_new_tokens": self.tokens(suite), "samplings": self.samplings.get(suite, 1), "precision": resolve_precision(self.precision)}
+        return asdict(self) | drawn
 
     def tokens(self, suite: str) -> int:
         """The longest answer of a suite, in tokens."""

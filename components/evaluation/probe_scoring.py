@@ -14,12 +14,12 @@ from components.evaluation.scoring import Progress, breakdown_cell
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-    from components.modeling.weights import Precision
+    from components.modeling.precision import Precision
 
 
 def score_probes(
     model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast", cases: Sequence[Case], *,
-    precision: "Precision" = "bfloat16", progress: Progress | None = None,
+    precision: "Precision" = "auto", progress: Progress | None = None,
 ) -> list[ItemResult]:  # fmt: skip
     """Score each probe 1 where the gold option (the first) is likeliest, 1/k where k options tie with it, else 0."""
     from components.modeling.likelihood import option_logprobs

@@ -12,10 +12,10 @@ from torch.nn import functional
 
 from components.generation.drawing import draw_tokens
 from components.generation.key_value_cache import LayerCache, attend_two_parts
+from components.generation.prefill import prefill_prompts
 from components.generation.sampler import SamplingOptions
 from components.modeling.attention import rotated_heads
-from components.modeling.forward import feed_forward, final_norm, forward_weights, project_heads, rotary_tables
-from components.modeling.packing import pack_sequences
+from components.modeling.forward import feed_forward, final_norm, project_heads, rotary_tables
 from components.modeling.weights import DecoderWeights
 
 COMPACT_BELOW = 0.85  # live share under which finished rows are dropped
@@ -81,31 +81,14 @@ class Decoding:
 
     def _prefill(self, prompts: Sequence[Sequence[int]]) -> Tensor:
         """Run the prompts once; fill the prompt part of the caches; return each prompt's last hidden state."""
-        batch = pack_sequences(prompts)
-        lengths, starts = torch.tensor(batch.lengths), torch.tensor(batch.starts)
-        longest, rows = int(lengths.max()), len(self.owner)
-        columns = torch.arange(longest)
-        is_real = columns < lengths[:, None]
-        index = torch.where(is_real, starts[:, None] + columns, 0).flatten()
-        dtype = self.weights.dtype
-        self.mask = (
-            None
-            if bool(is_real.all())
-            else torch.zeros(is_real.shape, dtype=dtype).masked_fill(~is_real, -torch.inf)[self.owner, None, None]
-        )
-        self.caches: list[LayerCache] = []
-
-        def collect(keys: Tensor, values: Tensor) -> None:
-            heads, size = keys.shape[1:]
-            parts = [
-                part.index_select(0, index).view(len(prompts), longest, heads, size).transpose(1, 2).contiguous()
-                for part in (keys, values)
-            ]
-            suffix = [keys.new_empty(rows, heads, self.options.max_new_tokens, size) for _ in range(2)]
-            self.caches.append(LayerCache(*parts, *suffix))
-
-        hidden_TD = forward_weights(self.weights, batch, collect=collect)
-        return hidden_TD.index_select(0, starts + lengths - 1)
+        prefilled = prefill_prompts(self.weights, prompts)
+        self.mask = None if prefilled.mask_PL is None else prefilled.mask_PL[self.owner, None, None]
+        suffix = (len(self.owner), self.weights.shape.key_value_heads, self.options.max_new_tokens, self.weights.shape.size)
+        self.caches = [
+            LayerCache(keys, values, keys.new_empty(suffix), values.new_empty(suffix))
+            for keys, values in zip(prefilled.keys, prefilled.values, strict=True)
+        ]
+        return prefilled.hidden_PD
 
     def _draw(self, step: int) -> tuple[Tensor, Tensor]:
         """Return each row's next token and its log-probability at the sampling temperature."""

@@ -12,8 +12,9 @@ import torch
 from components.generation.decoding import Decoding, Drawn
 from components.generation.sampler import Completion, Progress, SamplingOptions
 from components.generation.uniforms import row_keys, uniforms
+from components.modeling.precision import Precision
 from components.modeling.tokenizers import stop_ids
-from components.modeling.weights import Precision, decoder_weights
+from components.modeling.weights import decoder_weights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast

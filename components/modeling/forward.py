@@ -13,7 +13,8 @@ from torch.nn import functional
 from components.modeling.attention import attend_packed, rotated_heads
 from components.modeling.fused import gated_silu, normalise
 from components.modeling.packing import PackedBatch
-from components.modeling.weights import DecoderWeights, LayerWeights, Precision, decoder_weights
+from components.modeling.precision import Precision
+from components.modeling.weights import DecoderWeights, LayerWeights, decoder_weights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel

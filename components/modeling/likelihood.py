@@ -8,13 +8,13 @@ import torch
 from components.modeling.forward import forward_packed
 from components.modeling.logprobs import selected_logprobs
 from components.modeling.packing import answer_targets, pack_trees
+from components.modeling.precision import Precision
 from components.modeling.tokenizers import encode_texts
-from components.modeling.weights import Precision
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-BATCH_TOKENS = 8192
+BATCH_TOKENS = 4096
 
 
 @torch.no_grad()

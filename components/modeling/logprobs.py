@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from components.modeling.weights import DTYPES, Precision
+from components.modeling.precision import Precision, dtype_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -40,7 +40,7 @@ def logprobs_and_entropy(
     with_entropy: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Return `selected_logprobs` and each token's entropy in nats (not differentiable; zeros unless asked for)."""
-    dtype = DTYPES[precision]
+    dtype = dtype_of(precision)
     head_VD = model.get_output_embeddings().weight.to(dtype)
     return _SelectedLogprobs.apply(hidden_TD.to(dtype), head_VD, targets_T, temperature, with_entropy)
 

@@ -5,19 +5,17 @@ float32 master weights, products in bfloat16, norms, softmax and residual stream
 """
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 
 from components.errors import SettingsError
 from components.modeling.attention import HeadShape
+from components.modeling.precision import Precision, dtype_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-Precision = Literal["float32", "bfloat16"]
-DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 
 @dataclass(frozen=True)
@@ -50,7 +48,7 @@ def decoder_weights(model: "PreTrainedModel", *, precision: Precision) -> Decode
     Raises:
         SettingsError: another architecture, attention biases, sliding windows or a scaled rotary embedding.
     """
-    config, dtype = model.config, DTYPES[precision]
+    config, dtype = model.config, dtype_of(precision)
     _check_supported(config)
     decoder = model.base_model
     shape = HeadShape(config.num_attention_heads, config.num_key_value_heads, config.head_dim, config.rms_norm_eps)

@@ -47,7 +47,7 @@ def run(context: StageContext) -> None:
     settings: PromptsSettings = context.section("prompts")
     folder = context.fetch_model(layout.COLD_START)
     tokenizer = load_tokenizer(folder)
-    sampler = KeptSampler(NativeSampler(load_model(folder), tokenizer, precision="bfloat16"), context.checkpoints)
+    sampler = KeptSampler(NativeSampler(load_model(folder), tokenizer, precision="auto"), context.checkpoints)
     cases = read_models(context.read(layout.TRAIN_CASES), Case)
     seen = {sample.case_id for sample in read_models(context.read(layout.COLD_START_SAMPLES), Sample)}
     verified = [case for case in cases if case.suite == "verified" and case.id not in seen]
@@ -70,7 +70,7 @@ def run(context: StageContext) -> None:
         measure_difficulty(case, texts, minimum=settings.minimum_pass_rate, maximum=settings.maximum_pass_rate)
         for case, texts in zip(pool, sample(pool, 0), strict=True)
     ]
-    scorers = {name: RewardModel.load(context.fetch_model(path), precision="bfloat16").score for name, path in
+    scorers = {name: RewardModel.load(context.fetch_model(path), precision="auto").score for name, path in
                (("honesty", layout.REWARD_HONESTY), ("helpfulness", layout.REWARD_HELPFULNESS))}  # fmt: skip
     spreads = general_spreads(general_pool, sample(general_pool, len(pool)), scorers)
     general = draw_general(general_pool, spreads, wanted=wanted, seed=context.seed)

@@ -16,14 +16,14 @@ from components.conversations import Message
 from components.errors import StorageError
 from components.modeling.forward import forward_packed
 from components.modeling.packing import pack_trees
+from components.modeling.precision import Precision
 from components.modeling.tokenizers import CONTROL_TOKENS, encode_samples, load_tokenizer
-from components.modeling.weights import Precision
 from components.rewards.answer_parsing import split_reasoning
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-BATCH_TOKENS = 16384
+BATCH_TOKENS = 4096
 Encoded = tuple[tuple[int, ...], tuple[int, ...]]  # (prompt ids, answer ids)
 
 

@@ -48,12 +48,12 @@ class SupervisedSettings(Section):
     steps: int = Field(ge=1, description="optimiser steps at most")
     batch_samples: int = Field(default=64, ge=1, description="conversations a step (pre-training: see batch_tokens)")
     batch_tokens: int = Field(default=0, ge=0, description="tokens a step; 0: count conversations instead")
-    micro_tokens: int = Field(default=8192, ge=64, description="tokens in one forward pass at most")
+    micro_tokens: int = Field(default=4096, ge=64, description="tokens in one forward pass at most; on a CPU few enough for its cache")
     validate_every: int = Field(default=40, ge=1, description="steps between looks at the validation loss")
     patience: int = Field(default=0, ge=0, description="looks without a better validation loss before the end; 0: never early")
     checkpoint_every: int = Field(default=50, ge=1, description="steps between checkpoints")
     spike_limit: float = Field(default=3.0, gt=0, description="nats a loss may exceed the mean of the last 20 steps; above it the run stops as diverged")
-    precision: Literal["float32", "bfloat16"] = "bfloat16"
+    precision: Literal["auto", "float32", "bfloat16"] = Field(default="auto", description="of products; auto: what this processor multiplies faster")
 
 
 class InstructionsSettings(Section):
@@ -157,6 +157,6 @@ class PolicySettings(Section):
     mastered_pass_rate: float = Field(default=0.95, gt=0, le=1)
     readmission: float = Field(default=0.1, ge=0, le=1, description="chance that a mastered prompt is looked at again in an epoch")
     checkpoint_every: int = Field(default=25, ge=1)
-    micro_tokens: int = Field(default=16384, ge=64)
-    precision: Literal["float32", "bfloat16"] = "bfloat16"
+    micro_tokens: int = Field(default=4096, ge=64, description="tokens in one forward pass at most; on a CPU few enough for its cache")
+    precision: Literal["auto", "float32", "bfloat16"] = Field(default="auto", description="of products; auto: what this processor multiplies faster")
     kl_limit: float = Field(default=5.0, gt=0, description="mean KL to the reference (nats a token) above which the run stops as diverged")

@@ -10,7 +10,6 @@ from components.cases.case import Passage
 from components.cases.passages import FactPassage
 from components.cases.splitting import combination_of
 from components.cases.task import Draft, Task
-from components.cases.tasks.invention import retold
 from components.cases.wording import capitalised, joined
 from components.cases.world import World
 
@@ -104,5 +103,4 @@ GROUNDED_TASK = Task(
         "{passages}\n{question}",
     ),
     held_out_templates=("{passages}\nUsing only what is shown, with its number: {question}",),
-    retell=retold,
 )  # fmt: skip

@@ -8,7 +8,7 @@ from transformers import PreTrainedModel
 from components.modeling.forward import forward_packed
 from components.modeling.logprobs import logprobs_and_entropy
 from components.modeling.packing import PackedBatch, answer_targets, pack_trees
-from components.modeling.weights import Precision
+from components.modeling.precision import Precision
 from components.training.policy.groups import LiveGroup
 
 

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from components.conversations import PreferencePair
 from components.errors import DataError, Diverged
 from components.lineage import stable_fraction
-from components.modeling.weights import Precision
+from components.modeling.precision import Precision
 from components.recorder import Recorder
 from components.rewards.reward_model import Encoded, answer_rewards, encode_answers
 from components.settings.training import SupervisedSettings

@@ -1,0 +1,71 @@
+"""Prefill: the prompts' keys and values and their last hidden states, computed in passes small enough for the cache.
+
+One pass over all prompts of a sub-batch would write each layer's activations to memory and read them back (2-core Xeon,
+512 prompts, 64k tokens: 3.7 s in one pass, 1.5 s in passes of 4k).
+Shapes: P prompts, L longest prompt, K key-value heads, D head size.
+"""
+
+import itertools
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from components.modeling.forward import forward_weights
+from components.modeling.packing import pack_sequences
+from components.modeling.weights import DecoderWeights
+
+PASS_TOKENS = 4096
+
+
+@dataclass(frozen=True)
+class Prefilled:
+    """What decoding starts from."""
+
+    keys: list[Tensor]  # a layer: (P, K, L, D), zeros where padded
+    values: list[Tensor]
+    hidden_PD: Tensor  # last token's final hidden state, float32
+    mask_PL: Tensor | None  # additive, minus infinity where padded; None where all prompts are equally long
+
+
+def prefill_prompts(weights: DecoderWeights, prompts: Sequence[Sequence[int]]) -> Prefilled:
+    """Run the prompts through the model once."""
+    lengths_P = torch.tensor([len(prompt) for prompt in prompts])
+    longest, shape = int(lengths_P.max()), weights.shape
+    size = (len(prompts), shape.key_value_heads, longest, shape.size)
+    keys, values = ([torch.zeros(size, dtype=weights.dtype) for _ in weights.layers] for _ in range(2))
+    hidden = [_fill(weights, prompts, part, keys, values) for part in _passes(prompts)]
+    is_padded = torch.arange(longest) >= lengths_P[:, None]
+    mask_PL = torch.zeros(is_padded.shape, dtype=weights.dtype).masked_fill(is_padded, -torch.inf) if bool(is_padded.any()) else None
+    return Prefilled(keys, values, torch.cat(hidden), mask_PL)
+
+
+def _fill(weights: DecoderWeights, prompts: Sequence[Sequence[int]], part: slice, keys: list[Tensor], values: list[Tensor]) -> Tensor:
+    """Run one pass; write its prompts' keys and values in place; return their last hidden states."""
+    batch = pack_sequences(prompts[part])
+    lengths, starts = torch.tensor(batch.lengths), torch.tensor(batch.starts)
+    columns = torch.arange(int(lengths.max()))
+    is_real = columns < lengths[:, None]
+    index = torch.where(is_real, starts[:, None] + columns, 0).flatten()
+    layer = iter(range(len(keys)))
+
+    def collect(new_keys: Tensor, new_values: Tensor) -> None:
+        number = next(layer)
+        for cache, new in ((keys[number], new_keys), (values[number], new_values)):
+            cache[part, :, : len(columns)] = new.index_select(0, index).view(len(lengths), len(columns), *new.shape[1:]).transpose(1, 2)
+
+    hidden_TD = forward_weights(weights, batch, collect=collect)
+    return hidden_TD.index_select(0, starts + lengths - 1)
+
+
+def _passes(prompts: Sequence[Sequence[int]]) -> list[slice]:
+    """Cut the prompts, in their order, into passes of at most `PASS_TOKENS` tokens (at least one prompt each)."""
+    bounds, tokens = [0], 0
+    for position, prompt in enumerate(prompts):
+        if tokens and tokens + len(prompt) > PASS_TOKENS:
+            bounds.append(position)
+            tokens = 0
+        tokens += len(prompt)
+    bounds.append(len(prompts))
+    return [slice(start, end) for start, end in itertools.pairwise(bounds)]
