@@ -7,7 +7,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 LAYERS = [
-    {"errors", "settings", "documents", "conversations", "lineage", "recorder", "statistics", "storage", "layout", "stage"},
+    {"errors", "settings", "documents", "conversations", "lineage", "recorder", "statistics", "storage", "layout", "stage", "turns"},
     {"knowledge_base", "modeling"},
     {"generation"},
     {"curation", "knowledge", "retrieval", "cases", "rewards"},

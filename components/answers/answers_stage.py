@@ -19,6 +19,7 @@ from components.answers.candidates import Scorer, sample_candidates, score_candi
 from components.answers.comparison import compare_choices
 from components.answers.review import key_points_of, review_row, write_review_csv
 from components.cases.case import Case
+from components.cases.registry import TASKS
 from components.conversations import Message, Sample
 from components.documents import read_models, write_jsonl
 from components.generation.kept_sampler import KeptSampler
@@ -58,7 +59,9 @@ def run(context: StageContext) -> None:
     oracle = Oracle(load_knowledge_base(context.read(layout.KNOWLEDGE_BASE)))
     answered, validated = answer_splits(context, oracle)
     instructions = read_models(context.read(layout.SAMPLES), Sample)
-    replay = draw_replay(instructions, others=len(answered.samples), share=settings.replay_share, seed=context.seed)
+    replay = draw_replay(
+        instructions, others=len(answered.samples), share=settings.replay_share, seed=context.seed, kinds=lambda sample: TASKS[sample.task].suite
+    )
     write_jsonl(context.write(layout.ANSWERS), [*answered.samples, *replay])
     write_jsonl(context.write(layout.ANSWERS_VALIDATION), validated.samples)
     _write_review(context, answered, oracle, settings)

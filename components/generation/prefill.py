@@ -5,7 +5,6 @@ One pass over all prompts of a sub-batch would write each layer's activations to
 Shapes: P prompts, L longest prompt, K key-value heads, D head size.
 """
 
-import itertools
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -13,6 +12,7 @@ import torch
 from torch import Tensor
 
 from components.modeling.forward import forward_weights
+from components.modeling.micro_batches import cut_by_tokens
 from components.modeling.packing import pack_sequences
 from components.modeling.weights import DecoderWeights
 
@@ -29,13 +29,14 @@ class Prefilled:
     mask_PL: Tensor | None  # additive, minus infinity where padded; None where all prompts are equally long
 
 
-def prefill_prompts(weights: DecoderWeights, prompts: Sequence[Sequence[int]]) -> Prefilled:
-    """Run the prompts through the model once."""
+def prefill_prompts(weights: DecoderWeights, prompts: Sequence[Sequence[int]], *, pass_tokens: int = PASS_TOKENS) -> Prefilled:
+    """Run the prompts through the model once, at most `pass_tokens` tokens a pass (at least one prompt)."""
     lengths_P = torch.tensor([len(prompt) for prompt in prompts])
     longest, shape = int(lengths_P.max()), weights.shape
     size = (len(prompts), shape.key_value_heads, longest, shape.size)
     keys, values = ([torch.zeros(size, dtype=weights.dtype) for _ in weights.layers] for _ in range(2))
-    hidden = [_fill(weights, prompts, part, keys, values) for part in _passes(prompts)]
+    passes = cut_by_tokens(range(len(prompts)), tokens=lambda number: len(prompts[number]), micro_tokens=pass_tokens)
+    hidden = [_fill(weights, prompts, slice(part[0], part[-1] + 1), keys, values) for part in passes]
     is_padded = torch.arange(longest) >= lengths_P[:, None]
     mask_PL = torch.zeros(is_padded.shape, dtype=weights.dtype).masked_fill(is_padded, -torch.inf) if bool(is_padded.any()) else None
     return Prefilled(keys, values, torch.cat(hidden), mask_PL)
@@ -57,15 +58,3 @@ def _fill(weights: DecoderWeights, prompts: Sequence[Sequence[int]], part: slice
 
     hidden_TD = forward_weights(weights, batch, collect=collect)
     return hidden_TD.index_select(0, starts + lengths - 1)
-
-
-def _passes(prompts: Sequence[Sequence[int]]) -> list[slice]:
-    """Cut the prompts, in their order, into passes of at most `PASS_TOKENS` tokens (at least one prompt each)."""
-    bounds, tokens = [0], 0
-    for position, prompt in enumerate(prompts):
-        if tokens and tokens + len(prompt) > PASS_TOKENS:
-            bounds.append(position)
-            tokens = 0
-        tokens += len(prompt)
-    bounds.append(len(prompts))
-    return [slice(start, end) for start, end in itertools.pairwise(bounds)]

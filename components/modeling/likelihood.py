@@ -7,6 +7,7 @@ import torch
 
 from components.modeling.forward import forward_packed
 from components.modeling.logprobs import selected_logprobs
+from components.modeling.micro_batches import cut_by_tokens
 from components.modeling.packing import answer_targets, pack_trees
 from components.modeling.precision import Precision
 from components.modeling.tokenizers import encode_texts
@@ -41,7 +42,8 @@ def option_logprobs(
         position += len(group)
     order = sorted(range(len(prompts)), key=lambda index: len(prompts[index]))
     scores: list[list[float]] = [[] for _ in prompts]
-    for batch in _batches(order, prompts, trees):
+    sizes = [len(prompt) + sum(map(len, tree)) for prompt, tree in zip(prompts, trees, strict=True)]
+    for batch in cut_by_tokens(order, tokens=lambda index: sizes[index], micro_tokens=BATCH_TOKENS):
         for index, values in zip(
             batch, _score(model, [prompts[i] for i in batch], [trees[i] for i in batch], precision), strict=True
         ):
@@ -60,16 +62,3 @@ def _score(
     logprobs = selected_logprobs(model, hidden, targets, precision=precision)
     parts = iter(logprobs.split(list(packed.lengths)))
     return [[float(next(parts).mean()) for _ in tree] for tree in trees]
-
-
-def _batches(order: list[int], prompts: list[list[int]], trees: list[list[list[int]]]) -> list[list[int]]:
-    batches: list[list[int]] = []
-    tokens = BATCH_TOKENS
-    for index in order:
-        size = len(prompts[index]) + sum(len(option) for option in trees[index])
-        if tokens + size > BATCH_TOKENS:
-            batches.append([])
-            tokens = 0
-        batches[-1].append(index)
-        tokens += size
-    return batches

@@ -22,6 +22,7 @@ from components.settings.training import (
     PolicySettings,
     PromptsSettings,
     RewardModelSettings,
+    SftSettings,
     SupervisedSettings,
 )  # fmt: skip
 
@@ -43,7 +44,7 @@ class Settings(Section):
     ift: SupervisedSettings
     reward_models: RewardModelSettings
     answers: AnswersSettings
-    sft: SupervisedSettings
+    sft: SftSettings
     cold_start: ColdStartSettings
     prompts: PromptsSettings
     grpo_reasoning: PolicySettings

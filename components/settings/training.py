@@ -84,6 +84,12 @@ class MixtureSettings(Section):
         return self
 
 
+class SftSettings(SupervisedSettings):
+    """Tuning on the chosen answers."""
+
+    measured_cases: int = Field(default=300, ge=4, description="validation cases of each suite, grounded and general, answered at every look")
+
+
 class ColdStartSettings(SupervisedSettings):
     """Two epochs on formatted reasoning samples."""
 
@@ -95,6 +101,7 @@ class RewardModelSettings(Section):
 
     prompts: int = Field(default=400, ge=8, description="training queries that candidates are sampled for")
     candidates: int = Field(default=6, ge=2, description="candidates a query, over the checkpoints")
+    pairs_per_prompt: int = Field(default=6, ge=1, description="labelled pairs a query and dimension, at most")
     temperature: float = Field(default=1.0, gt=0)
     max_new_tokens: int = Field(default=64, ge=4)
     holdout_share: float = Field(default=0.2, gt=0, lt=0.9, description="share of clusters whose pairs measure accuracy")

@@ -16,8 +16,9 @@ from components.errors import DataError
 from components.lineage import stable_fraction
 from components.settings.training import ColdStartSettings
 from components.stage import StageContext
-from components.training.supervised.replay import draw_replay, in_turns
+from components.training.supervised.replay import draw_replay
 from components.training.tuned_model import tune_and_publish
+from components.turns import in_turns
 
 SEED_OFFSET = 400
 REASONED_SUITES = ("verified", "exam")  # answered with reasoning from here on, so not replayed as they were

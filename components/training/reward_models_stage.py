@@ -44,7 +44,7 @@ def run(context: StageContext) -> None:
     cases = chosen_cases(read_models(context.read(layout.TRAIN_CASES), Case), count=settings.prompts, seed=context.seed)
     samples = candidate_answers(context, cases, settings)
     oracle = Oracle(load_knowledge_base(context.read(layout.KNOWLEDGE_BASE)))
-    pairs = make_pairs(cases, samples, oracle, seed=context.seed)
+    pairs = make_pairs(cases, samples, oracle, seed=context.seed, pairs_per_case=settings.pairs_per_prompt)
     write_jsonl(context.write(layout.REWARD_PAIRS), pairs)
     held_out = held_out_clusters([case.cluster for case in cases], share=settings.holdout_share, seed=context.seed)
     report = {
@@ -103,6 +103,7 @@ def tune_dimension(
     tune_reward_model(
         model, tokenizer, training, settings=settings.tuning, centring=settings.centring,
         margin_scale=settings.margin_scale, seed=context.seed, recorder=context.recorder, name=name,
+        checkpoints=context.checkpoints.child(name),
     )  # fmt: skip
     scores = score_pairs(model, tokenizer, training, precision=settings.tuning.precision)
     rewards = torch.cat(scores)

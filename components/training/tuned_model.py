@@ -3,10 +3,13 @@
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
 from components.conversations import Sample
 from components.stage import StageContext
+
+if TYPE_CHECKING:
+    from components.training.supervised.loop import Measure
 
 
 def tune_and_publish(
@@ -17,10 +20,14 @@ def tune_and_publish(
     output: str,
     seed_offset: int,
     validation: Sequence[Sample] = (),
+    measure: "Measure | None" = None,
     ratios: Mapping[str, float] | None = None,
     order: Literal["shuffled", "curriculum"] = "shuffled",
 ) -> None:
-    """Tune the model of `parent` (a `models/<name>.json`) with the settings section named as the stage; publish `output`."""
+    """Tune the model of `parent` (a `models/<name>.json`) with the settings section named as the stage; publish `output`.
+
+    The other arguments are those of `tune`.
+    """
     from components.modeling.models import load_model, save_model
     from components.modeling.tokenizers import load_tokenizer
     from components.training.supervised.tuning import tune
@@ -29,7 +36,7 @@ def tune_and_publish(
     model, tokenizer = load_model(source), load_tokenizer(source)
     result = tune(
         model, tokenizer, samples, settings=context.section(context.name), seed=context.seed + seed_offset,
-        recorder=context.recorder, checkpoints=context.checkpoints, ratios=ratios, order=order, validation=validation,
+        recorder=context.recorder, checkpoints=context.checkpoints, ratios=ratios, order=order, validation=validation, measure=measure,
     )  # fmt: skip
     if result.skipped:
         context.recorder.note(
@@ -45,10 +52,8 @@ def tune_and_publish(
         "samples": len(samples),
         "skipped": result.skipped,
     }
-    if result.validation_before is not None and result.validation_after is not None:
-        values |= {
-            "validation_loss_before": result.validation_before,
-            "validation_loss_after": result.validation_after,
-            "best_step": result.best_step,
-        }
+    if result.before is not None and result.after is not None:
+        values |= {"validation_loss_before": result.before.loss, "validation_loss_after": result.after.loss, "kept_step": result.after.step}
+        if result.before.score is not None and result.after.score is not None:
+            values |= {"validation_score_before": result.before.score, "validation_score_after": result.after.score}
     context.recorder.summary(values)

@@ -143,9 +143,24 @@ def test_patience_keeps_the_weights_of_the_best_look(tiny_model, tiny_tokenizer)
         loss = float(summed_loss(tiny_model, examples, precision="float32")) / sum(
             example.targets for example in examples
         )
-    assert loss == pytest.approx(result.validation_after, abs=1e-5)
-    assert result.validation_after < result.validation_before
-    assert result.best_step < result.steps < 40
+    assert loss == pytest.approx(result.after.loss, abs=1e-5)
+    assert result.after.loss < result.before.loss
+    assert result.after.step < result.steps < 40
+
+
+def test_a_measure_decides_which_weights_are_kept_whatever_the_loss_says(tiny_model, tiny_tokenizer):
+    scores, seen = iter((0.3, 0.7, 0.6, 0.7, 0.1)), []
+
+    def measure(model):
+        seen.append(_weights(model).clone())
+        return next(scores)
+
+    settings = _settings(steps=40, validate_every=2, patience=3)
+    result = tune(tiny_model, tiny_tokenizer, _samples(), settings=settings, seed=3, validation=_samples(4), measure=measure)
+    # looks at steps 0, 2, 4, 6, 8: the first .7 stands, three looks without a better one end the run
+    assert (result.before.score, result.after.score, result.after.step, result.steps) == (0.3, 0.7, 2, 8)
+    assert torch.equal(_weights(tiny_model), seen[1])
+    assert len(seen) == 5
 
 
 def test_a_loss_that_is_no_number_stops_before_the_weights_are_touched(tiny_model, tiny_tokenizer):
@@ -162,7 +177,7 @@ def test_pre_training_lowers_the_loss_of_its_texts(tiny_model, tiny_tokenizer):
     result = pretrain(
         tiny_model, tiny_tokenizer, texts, settings=_settings(steps=40, batch_tokens=60), seed=1, validation=texts[:2]
     )
-    assert result.validation_after < 0.2 * result.validation_before
+    assert result.after.loss < 0.2 * result.before.loss
 
 
 def test_long_texts_are_cut_so_that_every_token_is_predicted_once(tiny_tokenizer):

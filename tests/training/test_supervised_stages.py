@@ -2,6 +2,7 @@
 
 import json
 import math
+from pathlib import Path
 
 import pytest
 
@@ -13,9 +14,12 @@ from components.errors import DataError
 from components.modeling.models import load_model
 from components.modeling.tokenizers import load_tokenizer
 from components.recorder import read_record
+from components.settings.training import OptimiserSettings, SupervisedSettings
 from components.storage.artifact_store import read_reference
 from components.training import cold_start_stage, ift_stage, pretraining_stage, sft_stage
+from components.training.supervised.tuning import tune
 
+PROJECT = Path(__file__).parents[2]
 SMALL = {
     "model.vocabulary": 512, "model.hidden": 32, "model.layers": 2, "model.heads": 4, "model.head_dimension": 8,
     "model.intermediate": 48, "pretraining.steps": 30, "pretraining.batch_tokens": 256,
@@ -39,6 +43,15 @@ def _case(number, task="diagnosis"):
         id=f"{task}:{number}", split="train", suite="verified", task=task, group="reasoning", cluster="asthma", entities=("asthma",),
         combination=str(number), template="t", messages=(Message(role="user", content=f"Age {number}, wheeze. Diagnosis?"),),
         answer='{"icd10": "J45.9"}', verifier="icd_diagnosis", reference={"reasoning": "wheeze suggests asthma"},
+    )  # fmt: skip
+
+
+def _open_case(suite):
+    reference = {"facts": [["wheeze"]], "relevant": [1]} if suite == "grounded" else {"disease": "asthma", "aspects": ["symptoms"], "population": None}
+    return Case(
+        id=suite, split="validation", suite=suite, task=suite, group="comprehension", cluster="asthma", entities=("asthma",), combination=suite, template="t",
+        messages=(Message(role="user", content="[1] (A) Asthma causes wheeze.\nWhat are symptoms of asthma?"),), answer="Symptoms of asthma are wheeze [1].",
+        verifier="grounded" if suite == "grounded" else "oracle", reference=reference,
     )  # fmt: skip
 
 
@@ -68,6 +81,9 @@ def _write_inputs(root):
     write_jsonl(root / layout.VALIDATION_SAMPLES, [_sample(number, "a") for number in range(10, 14)])
     write_jsonl(root / layout.ANSWERS, [_sample(number, "a") for number in range(10)])
     write_jsonl(root / layout.ANSWERS_VALIDATION, [_sample(number, "b") for number in range(10, 14)])
+    write_jsonl(root / layout.VALIDATION_CASES, [_open_case("grounded"), _open_case("preference")])
+    (root / layout.KNOWLEDGE_BASE).parent.mkdir(parents=True)
+    (root / layout.KNOWLEDGE_BASE).symlink_to(PROJECT / layout.KNOWLEDGE_BASE)
     ratios = root / layout.RATIOS
     ratios.parent.mkdir(parents=True)
     ratios.write_text(json.dumps({"ratios": {"a": 0.5, "b": 0.5}}), encoding="utf-8")
@@ -99,6 +115,27 @@ def test_four_stages_hand_the_model_on_and_repeat_to_the_byte(tmp_path, stage_co
     # An untrained model is about as unsure as a uniform one over its vocabulary.
     assert summary["validation_loss_before"] == pytest.approx(math.log(summary["vocabulary"]), abs=0.5)
     assert summary["validation_loss_after"] < 0.7 * summary["validation_loss_before"]
+
+
+def test_sft_is_measured_by_the_quality_of_its_answers(tiny_model, tiny_tokenizer):
+    from components.knowledge_base.loading import load_knowledge_base
+    from components.rewards.oracle import Oracle
+
+    oracle = Oracle(load_knowledge_base(PROJECT / layout.KNOWLEDGE_BASE))
+    cases = [_open_case("grounded"), _open_case("preference")]
+    measure = sft_stage.answer_quality(cases, tiny_tokenizer, oracle)
+    samples = [
+        Sample(id=case.id, task=case.task, group=case.group, messages=(*case.messages, Message(role="assistant", content=case.answer)))
+        for case in cases[:1] * 4
+    ]  # fmt: skip
+    before = measure(tiny_model)
+    settings = SupervisedSettings(optimiser=OptimiserSettings(learning_rate=5e-3, warmup_steps=2), steps=60, batch_samples=4, precision="float32")
+    tune(tiny_model, tiny_tokenizer, samples, settings=settings, seed=1)
+    # Both cases are asked in the same words, and the learnt answer is the grounded one's full mark; its citation breaks a
+    # rule or two of the general one, whose facts it states.
+    after = measure(tiny_model)
+    assert before < 0.5 < after < 1.0
+    assert after == pytest.approx((1.0 + oracle.judge(cases[1], cases[0].answer).overall) / 2)
 
 
 def test_the_sentences_of_an_entity_are_told_together_each_once():

@@ -11,7 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from components.training.micro_batches import cut_by_tokens
+from components.modeling.micro_batches import cut_by_tokens
 
 TRUNCATED = "length"
 

@@ -20,9 +20,9 @@ def pack_groups(groups: Sequence[LiveGroup]) -> tuple[PackedBatch, Tensor, Tenso
 
 
 def answer_logprobs(
-    model: PreTrainedModel, packed: tuple[PackedBatch, Tensor, Tensor], *, temperature: float, precision: Precision
+    model: PreTrainedModel, packed: tuple[PackedBatch, Tensor, Tensor], *, temperature: float, precision: Precision, with_entropy: bool = True
 ) -> tuple[Tensor, Tensor]:
-    """Return log-probability and entropy of every answer token, at the sampling temperature.
+    """Return log-probability and entropy (zeros unless asked for) of every answer token, at the sampling temperature.
 
     Args:
         packed: from `pack_groups`; shared by policy and reference.
@@ -34,5 +34,5 @@ def answer_logprobs(
     batch, predictors_T, targets_T = packed
     hidden_TD = forward_packed(model, batch, precision=precision).index_select(0, predictors_T)
     return logprobs_and_entropy(
-        model, hidden_TD, targets_T, temperature=temperature, precision=precision, with_entropy=True
+        model, hidden_TD, targets_T, temperature=temperature, precision=precision, with_entropy=with_entropy
     )

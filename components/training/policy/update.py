@@ -73,7 +73,7 @@ def accumulate_gradients(
         packed = pack_groups(batch)
         scoring = {"temperature": settings.temperature, "precision": settings.precision}
         with torch.no_grad():
-            reference_T = answer_logprobs(reference, packed, **scoring)[0] if reference is not None else None
+            reference_T = answer_logprobs(reference, packed, with_entropy=False, **scoring)[0] if reference is not None else None
         scored = perf_counter()
         logprobs_T, entropy_T = answer_logprobs(model, packed, **scoring)
         tokens = _answer_tokens(batch, logprobs_T, reference_T)

@@ -13,14 +13,15 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from components.conversations import PreferencePair
-from components.errors import DataError, Diverged
-from components.lineage import stable_fraction
+from components.errors import DataError, Diverged, StorageError
+from components.lineage import digest_value, stable_fraction
+from components.modeling.micro_batches import cut_by_tokens
 from components.modeling.precision import Precision
 from components.recorder import Recorder
 from components.rewards.reward_model import Encoded, answer_rewards, encode_answers
 from components.settings.training import SupervisedSettings
-from components.training.micro_batches import cut_by_tokens
-from components.training.optimisation import create_optimiser
+from components.storage.checkpoints import CheckpointFolder
+from components.training.optimisation import MatrixOptimiser, create_optimiser, restore_training, training_tensors
 from components.training.preference.bradley_terry import bradley_terry_loss, pair_accuracy
 from components.training.schedule import learning_rate
 
@@ -74,15 +75,18 @@ def tune_reward_model(
     seed: int,
     recorder: Recorder,
     name: str,
+    checkpoints: CheckpointFolder | None = None,
 ) -> None:
-    """Tune a reward model in place; `batch_samples` counts pairs a step.
+    """Tune a reward model in place, going on from the newest checkpoint; `batch_samples` counts pairs a step.
 
     Args:
         margin_scale: reward units a unit of the pairs' margin (oracle score) stands for; 0 leaves margins out.
         name: put before the metrics, so that two models may share a record.
+        checkpoints: of this model alone.
     Raises:
         DataError: no pairs.
         Diverged: the loss is not finite.
+        StorageError: the checkpoint is damaged, or was made on other pairs.
     """
     if not pairs:
         raise DataError(f"reward model {name}: no preference pairs; raise reward_models.prompts or candidates")
@@ -90,7 +94,9 @@ def tune_reward_model(
     shape = settings.optimiser
     optimiser = create_optimiser(model, shape)
     batches = _batches(groups, settings, seed=seed)
-    for step, batch in enumerate(batches):
+    saved = _Saved(checkpoints, model, optimiser, recorder, pairs=digest_value([pair.id for pair in pairs]), steps=settings.steps)
+    for step in range(saved.resume(), settings.steps):
+        batch = batches[step]
         optimiser.set_rate(learning_rate(step, steps=settings.steps, settings=shape))
         optimiser.zero_grad(set_to_none=True)
         loss, accuracy = _accumulate(model, batch, settings=settings, centring=centring, margin_scale=margin_scale)
@@ -100,6 +106,41 @@ def tune_reward_model(
         optimiser.step()
         recorder.metrics({f"{name}/loss": loss, f"{name}/accuracy": accuracy}, step=step)
         recorder.progress(step + 1, settings.steps, loss=loss)
+        if (step + 1) % settings.checkpoint_every == 0 or step + 1 == settings.steps:
+            saved.save(step + 1)
+
+
+@dataclass(frozen=True)
+class _Saved:
+    """The checkpoints of one model's tuning, which may share its record with another's."""
+
+    checkpoints: CheckpointFolder | None
+    model: PreTrainedModel
+    optimiser: MatrixOptimiser
+    recorder: Recorder
+    pairs: str  # digest of what is tuned on
+    steps: int
+
+    def save(self, step: int) -> None:
+        if self.checkpoints is not None:
+            state = {"pairs": self.pairs, "record": self.recorder.position()}
+            self.checkpoints.save(step, tensors=training_tensors(self.model, self.optimiser), state=state)
+
+    def resume(self) -> int:
+        """Restore the newest checkpoint and return its step; where there is none, write that of the beginning."""
+        checkpoint, warnings = self.checkpoints.latest() if self.checkpoints is not None else (None, [])
+        if checkpoint is None:
+            self.save(0)
+            return 0
+        if checkpoint.state["pairs"] != self.pairs:
+            raise StorageError("the checkpoint of a reward model was made on other pairs; delete its folder to start anew")
+        restore_training(self.model, self.optimiser, checkpoint.tensors)
+        # What stands in the record after a finished tuning is another model's.
+        end = self.recorder.position() if checkpoint.step == self.steps else checkpoint.state["record"]
+        self.recorder.rewind(end, step=checkpoint.step)
+        for warning in warnings:
+            self.recorder.warning(warning)
+        return checkpoint.step
 
 
 @torch.no_grad()

@@ -5,8 +5,8 @@ same record, as an undisturbed one.
 """
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from torch import Tensor
@@ -23,19 +23,33 @@ from components.training.supervised.loss import mean_loss, micro_batches, summed
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
+Measure = Callable[["PreTrainedModel"], float]
 SPIKE_WINDOW = 20  # steps whose mean loss a new loss is compared with
 
 
 @dataclass(frozen=True)
+class Look:
+    """A look at held-out data: the loss in nats a target token and, where a measure was given, what it says of the model."""
+
+    step: int
+    loss: float
+    score: float | None = None
+
+    @property
+    def cost(self) -> float:
+        """What the run minimises: the score's negative where there is one, else the loss."""
+        return self.loss if self.score is None else -self.score
+
+
+@dataclass(frozen=True)
 class TuningResult:
-    """How a run went; losses in nats a target token, validation losses None without validation samples."""
+    """How a run went; the loss in nats a target token. `after` is the best look where patience is set, else the last."""
 
     steps: int
     tokens: int
     loss: float
-    validation_before: float | None
-    validation_after: float | None
-    best_step: int
+    before: Look | None
+    after: Look | None
     skipped: int = 0
 
 
@@ -46,11 +60,16 @@ class _Progress:
     step: int = 0
     tokens: int = 0
     losses: list[float] = field(default_factory=list)
-    validation_before: float | None = None
-    best_loss: float | None = None
-    last_validation: float | None = None
-    best_step: int = 0
-    looks_without_gain: int = 0
+    looks: list[Look] = field(default_factory=list)
+
+    @property
+    def best(self) -> Look:
+        """The earliest look of the lowest cost."""
+        return min(self.looks, key=lambda look: look.cost)
+
+    @property
+    def looks_without_gain(self) -> int:
+        return len(self.looks) - 1 - self.looks.index(self.best) if self.looks else 0
 
 
 class SupervisedRun:
@@ -64,11 +83,13 @@ class SupervisedRun:
         *,
         settings: SupervisedSettings,
         validation: Sequence[Example] = (),
+        measure: Measure | None = None,
         recorder: Recorder | None = None,
         checkpoints: CheckpointFolder | None = None,
     ) -> None:
+        """Args: validation: whose loss is looked at; measure: a score of the model, to be maximised in place of that loss."""
         self.model, self.examples, self.plan, self.settings = model, examples, plan, settings
-        self.validation, self.recorder, self.checkpoints = validation, recorder, checkpoints
+        self.validation, self.measure, self.recorder, self.checkpoints = validation, measure, recorder, checkpoints
         self.optimiser = create_optimiser(model, settings.optimiser)
         self.progress = _Progress()
         self.best: dict[str, Tensor] = {}
@@ -82,8 +103,8 @@ class SupervisedRun:
             StorageError: the checkpoint is damaged or of another run.
         """
         self._resume()
-        if self.validation and self.progress.validation_before is None:
-            self.progress.validation_before = self._validate(step=0)
+        if self.validation and not self.progress.looks:
+            self._look(step=0)
         while self.progress.step < len(self.plan) and not self._is_patience_spent():
             self._step()
         if self.best:
@@ -109,7 +130,7 @@ class SupervisedRun:
         if self.validation and (
             self.progress.step % self.settings.validate_every == 0 or self.progress.step == len(self.plan)
         ):
-            self._validate(step=self.progress.step)
+            self._look(step=self.progress.step)
         if (
             self.checkpoints
             and self.progress.step % self.settings.checkpoint_every == 0
@@ -128,20 +149,17 @@ class SupervisedRun:
             "the weights are those of the step before and the newest checkpoint is kept: lower optimiser.learning_rate or look at the data"
         )
 
-    def _validate(self, *, step: int) -> float:
+    def _look(self, *, step: int) -> None:
         loss = mean_loss(
             self.model, self.validation, precision=self.settings.precision, micro_tokens=self.settings.micro_tokens
         )
+        look = Look(step, loss, self.measure(self.model) if self.measure else None)
+        self.progress.looks.append(look)
         if self.recorder:
-            self.recorder.metrics({"validation_loss": loss}, step=step)
-        if self.progress.best_loss is None or loss < self.progress.best_loss:
-            self.progress.best_loss, self.progress.best_step, self.progress.looks_without_gain = loss, step, 0
-            if self.settings.patience:
-                self.best = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
-        else:
-            self.progress.looks_without_gain += 1
-        self.progress.last_validation = loss
-        return loss
+            score = {} if look.score is None else {"validation_score": look.score}
+            self.recorder.metrics({"validation_loss": loss, **score}, step=step)
+        if self.settings.patience and self.progress.best is look:
+            self.best = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
 
     def _is_patience_spent(self) -> bool:
         return bool(self.settings.patience) and self.progress.looks_without_gain >= self.settings.patience
@@ -157,7 +175,7 @@ class SupervisedRun:
             f"best.{name}": value for name, value in self.best.items()
         }
         state: dict[str, Any] = {
-            "progress": vars(self.progress), "data": self.digest, "rng": rng_state(),
+            "progress": asdict(self.progress), "data": self.digest, "rng": rng_state(),
             "record": self.recorder.position() if self.recorder else 0,
         }  # fmt: skip
         self.checkpoints.save(self.progress.step, tensors=tensors, state=state)
@@ -184,10 +202,12 @@ class SupervisedRun:
         self.best = {
             name.removeprefix("best."): value for name, value in checkpoint.tensors.items() if name.startswith("best.")
         }
-        self.progress = _Progress(**checkpoint.state["progress"])
+        saved = checkpoint.state["progress"]
+        self.progress = _Progress(**{**saved, "looks": [Look(**look) for look in saved["looks"]]})
         restore_rng_state(checkpoint.state["rng"])
 
     def _result(self) -> TuningResult:
         done = self.progress
-        after = done.best_loss if self.settings.patience else done.last_validation
-        return TuningResult(done.step, done.tokens, done.losses[-1], done.validation_before, after, done.best_step)
+        looks = done.looks
+        after = (done.best if self.settings.patience else looks[-1]) if looks else None
+        return TuningResult(done.step, done.tokens, done.losses[-1], looks[0] if looks else None, after)

@@ -11,9 +11,9 @@ from torch import Tensor
 
 from components.modeling.forward import forward_packed
 from components.modeling.logprobs import selected_logprobs
+from components.modeling.micro_batches import cut_by_tokens
 from components.modeling.packing import pack_sequences
 from components.modeling.precision import Precision
-from components.training.micro_batches import cut_by_tokens
 from components.training.supervised.examples import Example
 
 if TYPE_CHECKING:

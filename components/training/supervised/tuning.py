@@ -10,7 +10,7 @@ from components.recorder import Recorder
 from components.settings.training import SupervisedSettings
 from components.storage.checkpoints import CheckpointFolder
 from components.training.supervised.examples import Example, chat_examples, text_examples
-from components.training.supervised.loop import SupervisedRun, TuningResult
+from components.training.supervised.loop import Measure, SupervisedRun, TuningResult
 from components.training.supervised.sampling import in_curriculum_order, mixture_plan, shuffled_plan, token_plan
 
 if TYPE_CHECKING:
@@ -31,6 +31,7 @@ def tune(
     ratios: Mapping[str, float] | None = None,
     order: Literal["shuffled", "curriculum"] = "shuffled",
     validation: Sequence[Sample] = (),
+    measure: Measure | None = None,
 ) -> TuningResult:
     """Tune a model in place on the assistant turns of samples.
 
@@ -38,6 +39,7 @@ def tune(
         ratios: share of each sample group in every batch; None: as the samples come.
         order: "curriculum" goes from level 1 to 3 within each group.
         validation: samples whose loss is looked at every `settings.validate_every` steps.
+        measure: a score of the model, taken at each look; where given, the best score is the optimum, not the lowest loss.
     Raises:
         DataError: no sample fits the model's context.
         Diverged, StorageError: see `SupervisedRun.run`.
@@ -62,7 +64,7 @@ def tune(
         plan = in_curriculum_order(plan, levels=[sample.level for sample, _ in fitting], groups=groups, seed=seed)
     run = SupervisedRun(
         model, [example for _, example in fitting], plan, settings=settings, recorder=recorder, checkpoints=checkpoints,
-        validation=_present(chat_examples(tokenizer, validation, context=context)),
+        validation=_present(chat_examples(tokenizer, validation, context=context)), measure=measure,
     )  # fmt: skip
     return dataclasses.replace(run.run(), skipped=skipped)
 

@@ -1,17 +1,19 @@
 """Tuning a reward model: it learns a preference, a prompt's pairs stay together, micro-batches do not matter."""
 
+import contextlib
 import random
 
 import pytest
 import torch
 
 from components.conversations import Message, PreferencePair
-from components.errors import DataError
+from components.errors import DataError, StorageError
 from components.modeling.models import create_model
 from components.modeling.tokenizers import train_tokenizer
-from components.recorder import Recorder
+from components.recorder import Recorder, read_record
 from components.rewards.reward_model import RewardModel, create_reward_model, save_reward_model
 from components.settings.training import ModelSettings, SupervisedSettings
+from components.storage.checkpoints import CheckpointFolder
 from components.training.preference.bradley_terry import pair_accuracy
 from components.training.preference.tuning import _accumulate, group_pairs, score_pairs, tune_reward_model
 
@@ -78,6 +80,57 @@ def test_micro_batches_change_neither_loss_nor_gradient(tokenizer):
         results.append((loss, torch.cat([parameter.grad.flatten() for parameter in model.parameters() if parameter.grad is not None])))
     assert results[0][0] == pytest.approx(results[1][0], abs=1e-6)
     torch.testing.assert_close(results[0][1], results[1][1], rtol=0, atol=1e-6)
+
+
+class KilledRecorder(Recorder):
+    """Ends the process, as far as the caller can tell, at the metrics of one step of one model."""
+
+    def __init__(self, folder, *, killed_at: tuple[str, int]) -> None:
+        super().__init__(folder)
+        self.killed_at = killed_at
+
+    def metrics(self, values, *, step):
+        super().metrics(values, step=step)
+        if (next(iter(values)).split("/")[0], step) == self.killed_at:
+            raise KeyboardInterrupt
+
+
+def _tune_two(folder, tokenizer, recorder):
+    """Tune two reward models that share a record, as the stage does; return their weights."""
+    models = []
+    for name, seed in (("first", 1), ("second", 2)):
+        model = reward_model(tokenizer, seed)
+        tune_reward_model(
+            model, tokenizer, make_pairs(40, seed=seed), settings=settings(steps=12, checkpoint_every=5), centring=0.01, margin_scale=1.0,
+            seed=5, recorder=recorder, name=name, checkpoints=CheckpointFolder(folder / "checkpoints", key="k").child(name),
+        )  # fmt: skip
+        models.append(model)
+    return [torch.cat([parameter.detach().flatten() for parameter in model.parameters()]) for model in models]
+
+
+def _metrics(folder):
+    return [(entry["step"], entry["values"]) for entry in read_record(folder) if entry["kind"] == "metrics"]
+
+
+@pytest.mark.parametrize("killed_at", [("first", 2), ("first", 7), ("first", 11), ("second", 0), ("second", 8)])
+def test_a_killed_tuning_goes_on_to_the_same_weights_and_record(tmp_path, tokenizer, killed_at):
+    expected = _tune_two(tmp_path / "whole", tokenizer, Recorder(tmp_path / "whole"))
+    folder = tmp_path / "killed"
+    with pytest.raises(KeyboardInterrupt):
+        _tune_two(folder, tokenizer, KilledRecorder(folder, killed_at=killed_at))
+    resumed = _tune_two(folder, tokenizer, Recorder(folder))
+    assert all(torch.equal(actual, wanted) for actual, wanted in zip(resumed, expected, strict=True))
+    assert _metrics(folder) == _metrics(tmp_path / "whole")
+
+
+def test_a_checkpoint_of_other_pairs_is_refused(tmp_path, tokenizer):
+    checkpoints = CheckpointFolder(tmp_path / "checkpoints", key="k")
+    for seed, expectation in ((1, contextlib.nullcontext()), (2, pytest.raises(StorageError, match="other pairs"))):
+        with expectation:
+            tune_reward_model(
+                reward_model(tokenizer), tokenizer, make_pairs(20, seed=seed), settings=settings(steps=2), centring=0.0, margin_scale=0.0,
+                seed=1, recorder=Recorder(tmp_path), name="toy", checkpoints=checkpoints,
+            )  # fmt: skip
 
 
 def test_without_pairs_there_is_a_clear_error(tmp_path, tokenizer):
