@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from components.evaluation.format_scoring import score_format
 from components.evaluation.parts import Part
@@ -12,6 +12,7 @@ from components.evaluation.result_store import ResultStore, items_digest
 from components.evaluation.results import ItemResult
 from components.evaluation.scoring import Progress, score_cases
 from components.evaluation.suites import SUITE_MODES
+from components.settings.training import Precision
 
 if TYPE_CHECKING:
     from components.rewards.oracle import Oracle
@@ -27,7 +28,7 @@ class SamplingPlan:
     max_new_tokens: Mapping[str, int]
     samplings: Mapping[str, int]
     seed: int
-    precision: Literal["auto", "float32", "bfloat16"] = "auto"
+    precision: Precision = "auto"
 
     def as_dict(self, suite: str) -> dict[str, object]:
         """Return what decides the sampling of one suite."""

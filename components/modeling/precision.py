@@ -10,7 +10,8 @@ from typing import Literal
 
 import torch
 
-Precision = Literal["auto", "float32", "bfloat16"]
+from components.settings.training import Precision
+
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
 
 

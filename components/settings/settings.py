@@ -16,6 +16,7 @@ from components.settings.system import RunSettings, SystemSettings
 from components.settings.training import (
     AnswersSettings,
     ColdStartSettings,
+    IftSettings,
     InstructionsSettings,
     MixtureSettings,
     ModelSettings,
@@ -41,7 +42,7 @@ class Settings(Section):
     pretraining: SupervisedSettings
     instructions: InstructionsSettings
     mixture: MixtureSettings
-    ift: SupervisedSettings
+    ift: IftSettings
     reward_models: RewardModelSettings
     answers: AnswersSettings
     sft: SftSettings

@@ -6,6 +6,8 @@ from pydantic import Field, model_validator
 
 from components.settings.base import Section
 
+Precision = Literal["auto", "float32", "bfloat16"]  # see components/modeling/precision.py
+
 
 class ModelSettings(Section):
     """The model made from scratch (laptop), or the folder of one to go on from."""
@@ -53,7 +55,7 @@ class SupervisedSettings(Section):
     patience: int = Field(default=0, ge=0, description="looks without a better validation loss before the end; 0: never early")
     checkpoint_every: int = Field(default=50, ge=1, description="steps between checkpoints")
     spike_limit: float = Field(default=3.0, gt=0, description="nats a loss may exceed the mean of the last 20 steps; above it the run stops as diverged")
-    precision: Literal["auto", "float32", "bfloat16"] = Field(default="auto", description="of products; auto: what this processor multiplies faster")
+    precision: Precision = Field(default="auto", description="of products; auto: what this processor multiplies faster")
 
 
 class InstructionsSettings(Section):
@@ -82,6 +84,14 @@ class MixtureSettings(Section):
         if self.gp_trials < self.start_up_trials:
             raise ValueError(f"gp_trials ({self.gp_trials}) must be at least start_up_trials ({self.start_up_trials})")
         return self
+
+
+class IftSettings(SupervisedSettings):
+    """Instruction tuning in curriculum order."""
+
+    level_overlap: float = Field(
+        default=4.0, ge=0, description="levels; a sample's place in the order is its level (1 to 3) plus a random number below this; 0: one level after the other"
+    )
 
 
 class SftSettings(SupervisedSettings):
@@ -165,5 +175,5 @@ class PolicySettings(Section):
     readmission: float = Field(default=0.1, ge=0, le=1, description="chance that a mastered prompt is looked at again in an epoch")
     checkpoint_every: int = Field(default=25, ge=1)
     micro_tokens: int = Field(default=4096, ge=64, description="tokens in one forward pass at most; on a CPU few enough for its cache")
-    precision: Literal["auto", "float32", "bfloat16"] = Field(default="auto", description="of products; auto: what this processor multiplies faster")
+    precision: Precision = Field(default="auto", description="of products; auto: what this processor multiplies faster")
     kl_limit: float = Field(default=5.0, gt=0, description="mean KL to the reference (nats a token) above which the run stops as diverged")

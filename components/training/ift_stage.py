@@ -30,5 +30,5 @@ def run(context: StageContext) -> None:
         seed_offset=SEED_OFFSET,
         validation=read_models(context.read(layout.VALIDATION_SAMPLES), Sample),
         ratios=ratios,
-        order="curriculum",
+        level_overlap=context.section("ift").level_overlap,
     )

@@ -3,7 +3,7 @@
 import tempfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from components.conversations import Sample
 from components.stage import StageContext
@@ -22,7 +22,7 @@ def tune_and_publish(
     validation: Sequence[Sample] = (),
     measure: "Measure | None" = None,
     ratios: Mapping[str, float] | None = None,
-    order: Literal["shuffled", "curriculum"] = "shuffled",
+    level_overlap: float | None = None,
 ) -> None:
     """Tune the model of `parent` (a `models/<name>.json`) with the settings section named as the stage; publish `output`.
 
@@ -36,7 +36,7 @@ def tune_and_publish(
     model, tokenizer = load_model(source), load_tokenizer(source)
     result = tune(
         model, tokenizer, samples, settings=context.section(context.name), seed=context.seed + seed_offset,
-        recorder=context.recorder, checkpoints=context.checkpoints, ratios=ratios, order=order, validation=validation, measure=measure,
+        recorder=context.recorder, checkpoints=context.checkpoints, ratios=ratios, level_overlap=level_overlap, validation=validation, measure=measure,
     )  # fmt: skip
     if result.skipped:
         context.recorder.note(

@@ -20,7 +20,7 @@ SCALE = {
     "steps", "batch_tokens", "batch_samples", "validate_every", "checkpoint_every", "learning_rate", "warmup_steps",
     "start_up_trials", "gp_trials", "trial_steps", "trial_cases", "prompts", "candidates", "max_new_tokens",
     "rollouts", "reasoning_prompts", "general_prompts", "pool", "prompts_per_step", "completions",
-    "samplings", "bootstrap_draws", "retrieval_cases",
+    "samplings", "bootstrap_draws", "retrieval_cases", "measured_cases",
 }  # fmt: skip
 BACKENDS = {"folder", "threads", "micro_tokens", "precision", "store"}
 REHEARSAL_ONLY = {"minimum_pass_rate", "maximum_pass_rate"}  # a model of a minute's training answers nothing within the limits

@@ -100,7 +100,7 @@ def test_interrupted_run_ends_bit_for_bit_as_an_undisturbed_one(tiny_model, tiny
         recorder.fails_at = fails_at
         return tune(
             tiny_model, tiny_tokenizer, _samples(), settings=_settings(patience=9, precision=precision), seed=3, recorder=recorder,
-            checkpoints=CheckpointFolder(folder / "checkpoints", key="k"), validation=_samples(4), order="curriculum",
+            checkpoints=CheckpointFolder(folder / "checkpoints", key="k"), validation=_samples(4), level_overlap=1.5,
             ratios={"a": 0.7, "b": 0.3},
         )  # fmt: skip
 

@@ -39,16 +39,28 @@ def test_curriculum_keeps_the_samples_and_rises():
     levels = [1 + index % 3 for index in range(60)]
     groups = ["a"] * 60
     plan = shuffled_plan(60, steps=12, batch=5, seed=4)
-    ordered = in_curriculum_order(plan, levels=levels, groups=groups, seed=4)
+    ordered = in_curriculum_order(plan, levels=levels, groups=groups, overlap=1.5, seed=4)
     assert Counter(i for batch in ordered for i in batch) == Counter(i for batch in plan for i in batch)
     stream = [levels[index] for batch in ordered for index in batch]
     thirds = [sum(part) / 20 for part in (stream[:20], stream[20:40], stream[40:])]
     assert thirds[0] + 0.5 < thirds[1] < thirds[2] - 0.3
 
 
+def test_without_overlap_one_level_follows_the_other_and_a_wide_one_mixes_them():
+    levels = [1 + index % 3 for index in range(60)]
+    plan = shuffled_plan(60, steps=12, batch=5, seed=4)
+    streams = {
+        overlap: [levels[index] for batch in in_curriculum_order(plan, levels=levels, groups=["a"] * 60, overlap=overlap, seed=4) for index in batch]
+        for overlap in (0.0, 4.0)
+    }
+    assert streams[0.0] == sorted(levels)
+    assert set(streams[4.0][:30]) == set(streams[4.0][30:]) == {1, 2, 3}
+    assert sum(streams[4.0][:30]) < sum(streams[4.0][30:])
+
+
 def test_curriculum_keeps_each_batch_s_shares():
     plan = mixture_plan(GROUPS, ratios={"a": 0.5, "b": 0.5}, steps=6, batch=8, seed=1)
-    ordered = in_curriculum_order(plan, levels=[1 + index % 3 for index in range(65)], groups=GROUPS, seed=1)
+    ordered = in_curriculum_order(plan, levels=[1 + index % 3 for index in range(65)], groups=GROUPS, overlap=1.5, seed=1)
     for batch in ordered:
         assert Counter(GROUPS[index] for index in batch) == {"a": 4, "b": 4}
 

@@ -94,7 +94,7 @@ def tune_reward_model(
     shape = settings.optimiser
     optimiser = create_optimiser(model, shape)
     batches = _batches(groups, settings, seed=seed)
-    saved = _Saved(checkpoints, model, optimiser, recorder, pairs=digest_value([pair.id for pair in pairs]), steps=settings.steps)
+    saved = _TuningCheckpoints(checkpoints, model, optimiser, recorder, pairs=digest_value([pair.id for pair in pairs]), steps=settings.steps)
     for step in range(saved.resume(), settings.steps):
         batch = batches[step]
         optimiser.set_rate(learning_rate(step, steps=settings.steps, settings=shape))
@@ -111,7 +111,7 @@ def tune_reward_model(
 
 
 @dataclass(frozen=True)
-class _Saved:
+class _TuningCheckpoints:
     """The checkpoints of one model's tuning, which may share its record with another's."""
 
     checkpoints: CheckpointFolder | None

@@ -12,8 +12,6 @@ import numpy as np
 
 from components.errors import DataError, SettingsError
 
-LEVEL_OVERLAP = 1.5  # levels; a sample's place is its level plus a uniform number below this
-
 
 def shuffled_plan(count: int, *, steps: int, batch: int, seed: int) -> list[list[int]]:
     """Return `steps` batches of sample indices, each epoch a new permutation of all samples."""
@@ -52,17 +50,18 @@ def mixture_plan(
 
 
 def in_curriculum_order(
-    plan: Sequence[Sequence[int]], *, levels: Sequence[int], groups: Sequence[str], seed: int
+    plan: Sequence[Sequence[int]], *, levels: Sequence[int], groups: Sequence[str], overlap: float, seed: int
 ) -> list[list[int]]:
     """Reorder a plan from easy to hard within each group; every step keeps its groups' counts.
 
     Args:
         levels: 1 to 3, of each sample.
         groups: of each sample; all alike to order over the whole.
+        overlap: in levels; a sample's place is its level plus a uniform number below this. 0: one level after the other.
     """
     sizes = [len(batch) for batch in plan]
     stream = np.array([index for batch in plan for index in batch], dtype=np.int64)
-    places = np.asarray(levels)[stream] + np.random.default_rng([seed, 3]).uniform(0, LEVEL_OVERLAP, len(stream))
+    places = np.asarray(levels)[stream] + np.random.default_rng([seed, 3]).uniform(0, overlap, len(stream))
     labels = np.asarray(groups)[stream]
     ordered = stream.copy()
     for name in sorted(set(labels.tolist())):

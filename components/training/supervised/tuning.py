@@ -2,7 +2,7 @@
 
 import dataclasses
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING
 
 from components.conversations import Sample
 from components.errors import DataError
@@ -29,7 +29,7 @@ def tune(
     recorder: Recorder | None = None,
     checkpoints: CheckpointFolder | None = None,
     ratios: Mapping[str, float] | None = None,
-    order: Literal["shuffled", "curriculum"] = "shuffled",
+    level_overlap: float | None = None,
     validation: Sequence[Sample] = (),
     measure: Measure | None = None,
 ) -> TuningResult:
@@ -37,7 +37,7 @@ def tune(
 
     Args:
         ratios: share of each sample group in every batch; None: as the samples come.
-        order: "curriculum" goes from level 1 to 3 within each group.
+        level_overlap: where given, samples go from level 1 to 3 within each group, overlapping by so many levels; else shuffled.
         validation: samples whose loss is looked at every `settings.validate_every` steps.
         measure: a score of the model, taken at each look; where given, the best score is the optimum, not the lowest loss.
     Raises:
@@ -60,8 +60,8 @@ def tune(
         plan = mixture_plan(groups, ratios=ratios, steps=settings.steps, batch=settings.batch_samples, seed=seed)
     else:
         plan = shuffled_plan(len(fitting), steps=settings.steps, batch=settings.batch_samples, seed=seed)
-    if order == "curriculum":
-        plan = in_curriculum_order(plan, levels=[sample.level for sample, _ in fitting], groups=groups, seed=seed)
+    if level_overlap is not None:
+        plan = in_curriculum_order(plan, levels=[sample.level for sample, _ in fitting], groups=groups, overlap=level_overlap, seed=seed)
     run = SupervisedRun(
         model, [example for _, example in fitting], plan, settings=settings, recorder=recorder, checkpoints=checkpoints,
         validation=_present(chat_examples(tokenizer, validation, context=context)), measure=measure,
