@@ -23,7 +23,7 @@ PROJECT = Path(__file__).parents[2]
 SMALL = {
     "model.vocabulary": 512, "model.hidden": 32, "model.layers": 2, "model.heads": 4, "model.head_dimension": 8,
     "model.intermediate": 48, "pretraining.steps": 30, "pretraining.batch_tokens": 256,
-    "ift.steps": 6, "ift.batch_samples": 8, "sft.steps": 6, "sft.batch_samples": 8, "sft.validate_every": 2,
+    "ift.steps": 6, "ift.batch_samples": 8, "sft.steps": 6, "sft.batch_samples": 8, "sft.validate_every": 2, "sft.patience": 0,
     "cold_start.steps": 4, "cold_start.batch_samples": 8,
 }  # fmt: skip
 
