@@ -11,7 +11,9 @@ import torch
 from torch import Tensor
 
 from components.errors import StorageError
+from components.modeling.precision import Precision, dtype_of
 from components.settings.training import OptimiserSettings
+from components.training.muon import Muon
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -23,8 +25,7 @@ OUTER = ("embed_tokens", "lm_head", "score")  # matrices that AdamW keeps under 
 class MatrixOptimiser:
     """Muon for the matrices of the layers, AdamW for embeddings, head and norm scales, stepped as one.
 
-    Muon (Jordan et al. 2024, arXiv:2502.16982): momentum orthogonalised by Newton–Schulz, its step scaled to AdamW's
-    root mean square. `rate_share` of a group is its learning rate as a share of the one asked for.
+    `rate_share` of a group is its learning rate as a share of the one asked for.
     """
 
     def __init__(self, parts: "list[torch.optim.Optimizer]") -> None:
@@ -65,8 +66,8 @@ class MatrixOptimiser:
             part.zero_grad(set_to_none=set_to_none)
 
 
-def create_optimiser(model: "Module", settings: OptimiserSettings) -> MatrixOptimiser:
-    """Return the optimiser the settings name over the model's trainable parameters."""
+def create_optimiser(model: "Module", settings: OptimiserSettings, *, precision: Precision = "auto") -> MatrixOptimiser:
+    """Return the optimiser the settings name over the model's trainable parameters; `precision` is of Muon's products."""
     named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
     scales = [parameter for _, parameter in named if parameter.dim() < 2]
     matrices = [(name, parameter) for name, parameter in named if parameter.dim() >= 2]
@@ -84,8 +85,8 @@ def create_optimiser(model: "Module", settings: OptimiserSettings) -> MatrixOpti
         parts.append(torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas, fused=True))
     if layers:
         group = {"params": layers, "rate_share": 1.0}
-        rule = {"momentum": 0.95, "weight_decay": settings.weight_decay, "adjust_lr_fn": "match_rms_adamw"}
-        parts.append(torch.optim.Muon([group], lr=settings.learning_rate, **rule))
+        rule = {"momentum": 0.95, "weight_decay": settings.weight_decay, "dtype": dtype_of(precision)}
+        parts.append(Muon([group], lr=settings.learning_rate, **rule))
     return MatrixOptimiser(parts)
 
 

@@ -190,7 +190,7 @@ def _start(
     sampler: Sampler, settings: PolicySettings, seed: int, recorder: Recorder, mastery: str,
 ) -> PolicyRun:  # fmt: skip
     reference = copy.deepcopy(model).requires_grad_(False) if settings.kl_weight > 0 else None
-    optimiser = create_optimiser(model, settings.optimiser)
+    optimiser = create_optimiser(model, settings.optimiser, precision=settings.precision)
     resampler = PromptResampler(
         ids=[prompt.id for prompt in prompts], seed=seed,
         mastered_pass_rate=settings.mastered_pass_rate, readmission=settings.readmission,

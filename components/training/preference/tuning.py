@@ -92,7 +92,7 @@ def tune_reward_model(
         raise DataError(f"reward model {name}: no preference pairs; raise reward_models.prompts or candidates")
     groups = group_pairs(tokenizer, pairs)
     shape = settings.optimiser
-    optimiser = create_optimiser(model, shape)
+    optimiser = create_optimiser(model, shape, precision=settings.precision)
     batches = _batches(groups, settings, seed=seed)
     saved = _TuningCheckpoints(checkpoints, model, optimiser, recorder, pairs=digest_value([pair.id for pair in pairs]), steps=settings.steps)
     for step in range(saved.resume(), settings.steps):

@@ -90,7 +90,7 @@ class SupervisedRun:
         """Args: validation: whose loss is looked at; measure: a score of the model, to be maximised in place of that loss."""
         self.model, self.examples, self.plan, self.settings = model, examples, plan, settings
         self.validation, self.measure, self.recorder, self.checkpoints = validation, measure, recorder, checkpoints
-        self.optimiser = create_optimiser(model, settings.optimiser)
+        self.optimiser = create_optimiser(model, settings.optimiser, precision=settings.precision)
         self.progress = _Progress()
         self.best: dict[str, Tensor] = {}
         self.digest = examples_digest(examples, plan) if checkpoints else ""
