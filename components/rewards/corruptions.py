@@ -8,6 +8,8 @@
     padded_list       five more drugs named
     repeated          its first sentence three times
     echoed            its first drug, test or symptom in place of every other one
+    other_aspect      a true answer to another question about the disease
+    stuttered         its last drug, test, symptom, complication or risk factor named six times over
     truncated         cut in the middle
     empty_advice      nothing but to see a doctor
 
@@ -18,13 +20,15 @@ import re
 from random import Random
 
 from components.cases.case import Case
+from components.cases.tasks.preference import ADVICE, ASPECTS, ITEMS
+from components.cases.wording import capitalised, joined
 from components.rewards.facts import QueryFacts
 from components.rewards.mentions import Kind, Mention
 from components.rewards.oracle import Oracle
 
 SENTENCE_END = re.compile(r"(?<=[.!?])\s+")
-EMPTY_ADVICE = "See a doctor if it gets worse."
 PADDING_DRUGS = 5
+STUTTERS = 6
 
 
 def corrupted_answers(case: Case, oracle: Oracle, *, random: Random) -> dict[str, str]:
@@ -41,8 +45,10 @@ def corrupted_answers(case: Case, oracle: Oracle, *, random: Random) -> dict[str
         "padded_list": _pad(answer, mentions, oracle, facts, random),
         "repeated": " ".join([SENTENCE_END.split(answer)[0]] * 3),
         "echoed": _echo(answer, mentions),
+        "other_aspect": _other_aspect(oracle, facts, random),
+        "stuttered": _stutter(answer, mentions),
         "truncated": " ".join(answer.split()[: max(2, len(answer.split()) // 2)]),
-        "empty_advice": EMPTY_ADVICE,
+        "empty_advice": ADVICE,
     }
     return {name: text for name, text in versions.items() if text and text != answer}
 
@@ -106,6 +112,25 @@ def _pad(text: str, mentions: list[Mention], oracle: Oracle, facts: QueryFacts, 
 def _echo(text: str, mentions: list[Mention]) -> str:
     places = [mention for mention in mentions if mention.keys("drug") or mention.keys("test") or mention.keys("symptom")]
     return replace_mentions(text, [(mention, places[0].phrase) for mention in places[1:]]) if places else ""
+
+
+def _other_aspect(oracle: Oracle, facts: QueryFacts, random: Random) -> str:
+    disease = facts.disease
+    items = {
+        "test": [oracle.kb.tests[test].name for test in disease.indicated_tests],
+        "symptom": disease.symptoms, "complication": disease.complications, "risk_factor": disease.risk_factors,
+    }  # fmt: skip
+    others = sorted(kind for kind, names in items.items() if names and kind not in facts.aspects)
+    if not others:
+        return ""
+    kind = random.choice(others)
+    sentence = ASPECTS[f"{kind}s"][1].format(disease.name, joined(list(items[kind][:ITEMS])))
+    return f"{capitalised(sentence)}. {ADVICE}"
+
+
+def _stutter(text: str, mentions: list[Mention]) -> str:
+    places = [mention for mention in mentions if any(mention.keys(kind) for kind in ("drug", "test", "symptom", "complication", "risk_factor"))]
+    return replace_mentions(text, [(places[-1], " and ".join([places[-1].phrase] * STUTTERS))]) if places else ""
 
 
 def _wrong_names(kind: Kind, oracle: Oracle, facts: QueryFacts) -> list[str]:

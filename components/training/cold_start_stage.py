@@ -1,8 +1,9 @@
 """Stage `cold_start`: two epochs on formatted reasoning samples, `<think>reasoning</think>answer`, from sft.
 
 Departure: the report starts from its base model; at this size the format is learnt on top of sft, so that what sft
-taught is kept. Samples come from the verified training cases: their reference reasoning and their full-mark answer. A
-share of the samples of sft is replayed beside them, so that other prompts keep being answered without reasoning.
+taught is kept. Samples come from the training cases that are answered with reasoning from here on, verified tasks and
+examination questions: their reference reasoning and their full-mark answer. A share of the samples of sft is replayed
+beside them, so that other prompts keep being answered without reasoning.
 """
 
 from collections.abc import Sequence
@@ -29,14 +30,14 @@ def run(context: StageContext) -> None:
     """Write the samples, tune and publish `cold_start`.
 
     Raises:
-        DataError: the training cases hold no verified case with reasoning.
+        DataError: the training cases hold no case with reasoning.
     """
     settings: ColdStartSettings = context.section("cold_start")
     path = context.read(layout.TRAIN_CASES)
     count = round(settings.steps * settings.batch_samples / EPOCHS * (1.0 - settings.replay_share))
     samples = reasoning_samples(read_models(path, Case), count=count, seed=context.seed)
     if not samples:
-        raise DataError(f"{path}: no verified training case carries reference.reasoning; run the stage holdout again")
+        raise DataError(f"{path}: no verified or examination case carries reference.reasoning; run the stage holdout again")
     write_jsonl(context.write(layout.COLD_START_SAMPLES), samples)
     earlier = [sample for sample in read_models(context.read(layout.ANSWERS), Sample) if _suite(sample) not in REASONED_SUITES]
     replay = draw_replay(earlier, others=len(samples), share=settings.replay_share, seed=context.seed, kinds=_suite)
@@ -44,10 +45,11 @@ def run(context: StageContext) -> None:
 
 
 def reasoning_samples(cases: Sequence[Case], *, count: int, seed: int) -> list[Sample]:
-    """Return up to `count` samples, tasks in equal numbers as far as each has cases, in a fixed random order."""
-    reasoned = [case for case in cases if case.suite == "verified" and case.reference.get("reasoning")]
+    """Return up to `count` samples in a fixed random order; each verified task and the examination as one take turns."""
+    reasoned = [case for case in cases if case.suite in REASONED_SUITES and case.reference.get("reasoning")]
     shuffled = sorted(reasoned, key=lambda case: stable_fraction("cold_start", str(seed), case.id))
-    return [_sample(case) for case in in_turns(shuffled, lambda case: case.task)[:count]]
+    turns = in_turns(shuffled, lambda case: case.task if case.suite == "verified" else case.suite, lambda case: case.task)
+    return [_sample(case) for case in turns[:count]]
 
 
 def _suite(sample: Sample) -> str:

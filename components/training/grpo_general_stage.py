@@ -5,22 +5,29 @@ and helpfulness, the consistency scorer and the compliance verifier; requests to
 safety rule. Each reward is normalised within its group before they are summed (params.yaml:
 grpo_general.combine_rewards), since their scales have nothing in common. A reward model's word is cut at
 grpo_general.reward_bound standard deviations of the rewards it was tuned on: beyond, it extrapolates, and unbounded it
-was led to one phrase said over and over (over-optimisation: arXiv:2210.10760; bounded rewards: arXiv:2502.18770).
+was led to one phrase said over and over (over-optimisation: arXiv:2210.10760; bounded rewards: arXiv:2502.18770). For
+the same reason the weights kept are those whose answers to validation queries the oracle likes best: past some KL the
+reward models' word still rises while answers get worse.
 """
 
 from collections.abc import Sequence
 
 from components import layout
 from components.cases.case import Case
+from components.documents import read_models
 from components.knowledge_base.loading import load_knowledge_base
+from components.modeling.tokenizers import load_tokenizer
 from components.rewards.combination import BatchReward, RewardTerm, one_by_one
 from components.rewards.compliance import compliance_score
 from components.rewards.consistency import ConsistencyScorer
+from components.rewards.oracle import Oracle
 from components.rewards.reward_model import RewardModel
 from components.rewards.verifiers.registry import verify
 from components.settings.training import PolicySettings
 from components.stage import StageContext
+from components.training.answer_quality import answer_quality, chosen_cases
 from components.training.policy.stage import run_policy_stage, verifier_terms
+from components.training.selection import Measure
 
 
 def run(context: StageContext) -> None:
@@ -31,7 +38,16 @@ def run(context: StageContext) -> None:
         prompts=layout.GENERAL_PROMPTS,
         output=layout.GRPO_GENERAL,
         terms=[*verifier_terms(), *_preference_terms(context)],
+        measure=_measure(context),
     )
+
+
+def _measure(context: StageContext) -> Measure:
+    cases = chosen_cases(
+        read_models(context.read(layout.VALIDATION_CASES), Case), suites=("preference",), count=context.section(context.name).measured_cases
+    )
+    oracle = Oracle(load_knowledge_base(context.read(layout.KNOWLEDGE_BASE)))
+    return answer_quality(cases, load_tokenizer(context.fetch_model(layout.GRPO_REASONING)), oracle)
 
 
 def _preference_terms(context: StageContext) -> list[RewardTerm]:

@@ -9,7 +9,7 @@ from components.conversations import Sample
 from components.stage import StageContext
 
 if TYPE_CHECKING:
-    from components.training.supervised.loop import Measure
+    from components.training.selection import Measure
 
 
 def tune_and_publish(

@@ -30,12 +30,18 @@ def test_the_gold_answer_is_full_marks_and_every_corruption_is_worse_in_the_way_
     gold = ORACLE.judge(case, GOLD)
     assert (gold.honesty, gold.helpfulness) == (1.0, 1.0)
     versions = corrupted_answers(case, ORACLE, random=Random(3))
-    assert {"swapped_drug", "wrong_fact", "dropped_aspect", "wrong_disease", "padded_list", "repeated", "echoed", "truncated", "empty_advice"} == set(versions)
+    assert {"swapped_drug", "wrong_fact", "dropped_aspect", "wrong_disease", "padded_list", "repeated", "echoed", "other_aspect", "stuttered", "truncated", "empty_advice"} == set(versions)
     scores = {name: ORACLE.judge(case, text) for name, text in versions.items()}
     for name in ("swapped_drug", "wrong_fact", "wrong_disease", "padded_list"):
         assert scores[name].honesty < gold.honesty, name
-    for name in ("dropped_aspect", "repeated", "echoed", "truncated", "empty_advice", "wrong_disease"):
+    for name in ("dropped_aspect", "repeated", "echoed", "other_aspect", "stuttered", "truncated", "empty_advice", "wrong_disease"):
         assert scores[name].helpfulness < gold.helpfulness, name
+
+
+def test_a_true_answer_to_another_question_is_honest_and_no_help():
+    case = pneumonia_case(population=None)
+    scores = ORACLE.judge(case, corrupted_answers(case, ORACLE, random=Random(3))["other_aspect"])
+    assert (scores.honesty, scores.helpfulness) == (1.0, 0.0)
 
 
 def test_a_contraindicated_drug_is_offered_where_the_patient_has_one():

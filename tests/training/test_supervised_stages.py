@@ -17,6 +17,7 @@ from components.recorder import read_record
 from components.settings.training import OptimiserSettings, SupervisedSettings
 from components.storage.artifact_store import read_reference
 from components.training import cold_start_stage, ift_stage, pretraining_stage, sft_stage
+from components.training.answer_quality import answer_quality
 from components.training.supervised.tuning import tune
 
 PROJECT = Path(__file__).parents[2]
@@ -123,7 +124,7 @@ def test_sft_is_measured_by_the_quality_of_its_answers(tiny_model, tiny_tokenize
 
     oracle = Oracle(load_knowledge_base(PROJECT / layout.KNOWLEDGE_BASE))
     cases = [_open_case("grounded"), _open_case("preference")]
-    measure = sft_stage.answer_quality(cases, tiny_tokenizer, oracle)
+    measure = answer_quality(cases, tiny_tokenizer, oracle)
     samples = [
         Sample(id=case.id, task=case.task, group=case.group, messages=(*case.messages, Message(role="assistant", content=case.answer)))
         for case in cases[:1] * 4
@@ -183,6 +184,14 @@ def test_cold_start_samples_think_first_and_share_their_tasks(tmp_path, stage_co
     assert [sample.task for sample in chosen].count("diagnosis") == 8
     assert chosen[0].messages[-1].content == '<think>wheeze suggests asthma</think>{"icd10": "J45.9"}'
     assert chosen == cold_start_stage.reasoning_samples(cases[::-1], count=16, seed=1)
+
+
+def test_the_examination_takes_one_turn_beside_each_verified_task():
+    verified = [_case(number, task) for task in ("diagnosis", "drug_choice") for number in range(20)]
+    examination = [_case(number, task).model_copy(update={"suite": "exam"}) for task in ("exam_junior_single", "exam_senior_single") for number in range(20)]
+    chosen = cold_start_stage.reasoning_samples([*verified, *examination], count=12, seed=1)
+    tasks = [sample.task for sample in chosen]
+    assert {task: tasks.count(task) for task in set(tasks)} == {"diagnosis": 4, "drug_choice": 4, "exam_junior_single": 2, "exam_senior_single": 2}
 
 
 def test_cold_start_without_reasoning_names_the_file(tmp_path, stage_context):

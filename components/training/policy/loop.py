@@ -28,6 +28,7 @@ from components.training.policy.resampling import PromptResampler
 from components.training.policy.state import prompts_digest, restore_state, save_state, weights_digest
 from components.training.policy.update import UpdateStatistics, update_policy
 from components.training.schedule import learning_rate
+from components.training.selection import Measure, Selection
 
 START_TOLERANCE = 1e-5  # nats: KL to the reference before the first step, where the weights are the same
 TABLE_GROUPS = 4
@@ -57,6 +58,7 @@ class PolicyRun:
     seed: int
     mastery: str
     recorder: Recorder
+    selection: Selection | None = None
     totals: dict[str, Any] = field(default_factory=lambda: {"rewards": [], "seconds": {}, "tokens": 0})
 
     def step(self, number: int) -> None:
@@ -81,6 +83,11 @@ class PolicyRun:
         if number == 0:
             refuse_drift_at_start(statistics)
         self._record(number, rate, collected, statistics)
+
+    def look(self, step: int) -> None:
+        """Measure the model on validation where that is due after `step` optimiser steps."""
+        if self.selection and self.selection.is_due(step, steps=self.settings.steps):
+            self.recorder.metrics({"validation_score": self.selection.look(self.model, step=step)}, step=step)
 
     def _record(self, number: int, rate: float, collected: Collection, statistics: UpdateStatistics) -> None:
         values = collected.metrics(self.settings.reward_weights) | statistics.metrics() | {"learning_rate": rate}
@@ -113,6 +120,7 @@ def optimise_policy(
     recorder: Recorder,
     checkpoints: CheckpointFolder | None = None,
     mastery: str = "correct",
+    measure: Measure | None = None,
 ) -> PolicyResult:
     """Train the model in place for `settings.steps` optimiser steps, going on from the newest checkpoint.
 
@@ -121,6 +129,8 @@ def optimise_policy(
         reward: judges answers; see `RewardFunction`.
         sampler: draws from `model` itself, so its weights are always current.
         mastery: the reward that is a prompt's pass rate.
+        measure: looked at every `settings.validate_every` steps; the model ends with the weights that did best by it,
+            and the run ends after `settings.patience` looks without a better one.
     Raises:
         Diverged: NaN, or KL above `kl_limit`; the last checkpoint is kept.
         StorageError: a checkpoint that does not belong to this run.
@@ -129,23 +139,32 @@ def optimise_policy(
     if len(chosen) < len(prompts):
         recorder.note(f"{len(chosen)} of {len(prompts)} prompts are used, so that {settings.epochs} epochs fit {settings.steps} steps")
     run = _start(model, chosen, reward, sampler=sampler, settings=settings, seed=seed, recorder=recorder, mastery=mastery)
+    if measure is not None and settings.validate_every:
+        run.selection = Selection(measure, every=settings.validate_every, patience=settings.patience)
     identity = {"reference": weights_digest(model), "prompts": prompts_digest([p.id for p in chosen], [p.ids for p in chosen])}
-    parts = {"model": model, "optimiser": run.optimiser, "resampler": run.resampler, "identity": identity, "recorder": recorder}
+    parts = {"model": model, "optimiser": run.optimiser, "resampler": run.resampler, "selection": run.selection, "identity": identity, "recorder": recorder}
     first = 0
     if checkpoints is not None:
         first, totals = restore_state(checkpoints, **parts)
         run.totals = totals or run.totals
         if not totals:  # the record's position before the first step: what a run killed early goes back to
             save_state(checkpoints, step=0, totals=run.totals, **parts)
-    for number in range(first, settings.steps):
+    run.look(first)
+    done = first
+    while done < settings.steps and not (run.selection and run.selection.is_spent):
+        number = done
         try:
             run.step(number)
         except Diverged as error:
             recorder.note(f"stopped as diverged at step {number}: {error}")
             raise Diverged(f"step {number}: {error} (the last checkpoint is kept)") from None
-        if checkpoints is not None and (number + 1) % settings.checkpoint_every == 0:
-            save_state(checkpoints, step=number + 1, totals=run.totals, **parts)
-    return PolicyResult(settings.steps, run.resampler.history, run_summary(run))
+        done += 1
+        run.look(done)
+        if checkpoints is not None and done % settings.checkpoint_every == 0:
+            save_state(checkpoints, step=done, totals=run.totals, **parts)
+    if run.selection:
+        run.selection.apply(model)
+    return PolicyResult(done, run.resampler.history, run_summary(run))
 
 
 def prompts_for_epochs(prompts: Sequence[PolicyPrompt], settings: PolicySettings, *, seed: int) -> list[PolicyPrompt]:
@@ -176,6 +195,7 @@ def run_summary(run: PolicyRun) -> dict[str, float]:
     rewards = run.totals["rewards"]
     tenth = max(1, len(rewards) // 10)
     return {
+        **({"kept_step": float(run.selection.best[0]), "kept_score": run.selection.best[1]} if run.selection else {}),
         "reward_first": sum(rewards[:tenth]) / tenth,
         "reward_last": sum(rewards[-tenth:]) / tenth,
         "epochs": float(len(run.resampler.history)),

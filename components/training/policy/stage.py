@@ -16,6 +16,7 @@ from components.settings.training import PolicySettings
 from components.stage import StageContext
 from components.training.policy.loop import optimise_policy
 from components.training.policy.prompts import policy_prompts
+from components.training.selection import Measure
 
 CORRECT = "correct"
 
@@ -34,13 +35,14 @@ def verifier_terms() -> list[RewardTerm]:
 
 
 def run_policy_stage(
-    context: StageContext, *, parent: str, prompts: str, output: str, terms: Sequence[RewardTerm]
+    context: StageContext, *, parent: str, prompts: str, output: str, terms: Sequence[RewardTerm], measure: Measure | None = None
 ) -> None:
     """Tune the parent model on the stage's prompts and publish it.
 
     Args:
         parent: path of the reference of the model to start from, which is also the KL reference; `output` of the new one.
         prompts: path of the cases.
+        measure: of the model on validation, which then chooses the step whose weights are kept.
     """
     settings: PolicySettings = context.section(context.name)
     folder = context.fetch_model(parent)
@@ -56,6 +58,7 @@ def run_policy_stage(
         recorder=context.recorder,
         checkpoints=context.checkpoints,
         mastery=CORRECT,
+        measure=measure,
     )
     with tempfile.TemporaryDirectory() as temporary:
         save_model(model, tokenizer, Path(temporary))

@@ -1,4 +1,4 @@
-"""Checkpoints of a policy run: weights, optimiser, resampler, record position and the reference's identity.
+"""Checkpoints of a policy run: weights, optimiser, resampler, best weights so far, record position and the reference's identity.
 
 Everything random in the loop is a function of (seed, step), so these make a resumed run equal an undisturbed one bit
 for bit. What does not match (another reference, other prompts) is refused.
@@ -16,6 +16,7 @@ from components.recorder import Recorder
 from components.storage.checkpoints import CheckpointFolder, restore_rng_state, rng_state
 from components.training.optimisation import MatrixOptimiser, restore_training, training_tensors
 from components.training.policy.resampling import PromptResampler
+from components.training.selection import Selection
 
 
 def weights_digest(model: nn.Module) -> str:
@@ -36,6 +37,7 @@ def save_state(
     model: nn.Module,
     optimiser: MatrixOptimiser,
     resampler: PromptResampler,
+    selection: Selection | None,
     identity: dict[str, str],
     totals: dict[str, Any],
     recorder: Recorder,
@@ -47,8 +49,10 @@ def save_state(
         "rng": rng_state(),
         "record": recorder.position(),
         "totals": totals,
+        "looks": selection.looks if selection else [],
     }
-    checkpoints.save(step, tensors=training_tensors(model, optimiser), state=state)
+    kept = selection.tensors() if selection else {}
+    checkpoints.save(step, tensors=training_tensors(model, optimiser) | kept, state=state)
 
 
 def restore_state(
@@ -57,6 +61,7 @@ def restore_state(
     model: nn.Module,
     optimiser: MatrixOptimiser,
     resampler: PromptResampler,
+    selection: Selection | None,
     identity: dict[str, str],
     recorder: Recorder,
 ) -> tuple[int, dict[str, Any]]:
@@ -76,6 +81,8 @@ def restore_state(
             )
     restore_training(model, optimiser, checkpoint.tensors)
     resampler.restore(checkpoint.state["resampler"])
+    if selection:
+        selection.restore(checkpoint.state["looks"], checkpoint.tensors)
     restore_rng_state(checkpoint.state["rng"])
     recorder.rewind(checkpoint.state["record"], step=checkpoint.step)
     for warning in warnings:

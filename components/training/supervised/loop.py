@@ -5,7 +5,7 @@ same record, as an undisturbed one.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -17,13 +17,13 @@ from components.settings.training import SupervisedSettings
 from components.storage.checkpoints import Checkpoint, CheckpointFolder, restore_rng_state, rng_state
 from components.training.optimisation import create_optimiser, restore_training, step_optimiser, training_tensors
 from components.training.schedule import learning_rate
+from components.training.selection import Measure
 from components.training.supervised.examples import Example, examples_digest
 from components.training.supervised.loss import mean_loss, micro_batches, summed_loss
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-Measure = Callable[["PreTrainedModel"], float]
 SPIKE_WINDOW = 20  # steps whose mean loss a new loss is compared with
 
 

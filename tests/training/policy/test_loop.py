@@ -118,3 +118,46 @@ def test_mastered_prompts_leave_at_the_next_epoch(tmp_path, tiny_model, tiny_tok
     settings = toy_settings(steps=6, prompts_per_step=4, readmission=0.0)
     result = _train(tiny_model(), tiny_tokenizer, toy_prompts, reward, settings, tmp_path)
     assert [(epoch["active"], epoch["mastered"]) for epoch in result.history[:2]] == [(8, 0), (5, 3)]
+
+
+def _scripted(scores):
+    """Return a measure that says these scores in turn, whatever the model."""
+    said = iter(scores)
+    return lambda model: next(said)
+
+
+def test_the_weights_of_the_best_look_are_kept_and_patience_ends_the_run(
+    tmp_path, tiny_model, tiny_tokenizer, toy_prompts, vowel_reward, toy_settings
+):
+    settings = toy_settings(steps=12, validate_every=2, patience=2)
+    model, undisturbed = tiny_model(), tiny_model()
+    # Looks after 0, 2, 4, 6 and 8 steps: the best at 4, then two without a gain.
+    result = _train(model, tiny_tokenizer, toy_prompts, vowel_reward, settings, tmp_path / "kept", measure=_scripted([0.1, 0.2, 0.5, 0.4, 0.3]))
+    assert result.steps == 8
+    assert (result.summary["kept_step"], result.summary["kept_score"]) == (4.0, 0.5)
+    _train(undisturbed, tiny_tokenizer, toy_prompts, vowel_reward, toy_settings(steps=4), tmp_path / "four")
+    for (name, expected), actual in zip(undisturbed.state_dict().items(), model.state_dict().values(), strict=True):
+        assert torch.equal(expected, actual), name
+
+
+def test_a_killed_run_keeps_its_looks_and_its_best_weights(
+    tmp_path, tiny_model, tiny_tokenizer, toy_prompts, vowel_reward, toy_settings
+):
+    settings = toy_settings(steps=10, validate_every=2, checkpoint_every=4)
+    whole, resumed = tiny_model(), tiny_model()
+    scores = [0.1, 0.5, 0.2, 0.2, 0.3, 0.4]  # after 0, 2, 4, 6, 8 and 10 steps
+    _train(whole, tiny_tokenizer, toy_prompts, vowel_reward, settings, tmp_path / "whole", measure=_scripted(scores))
+    calls = iter(range(1000))
+
+    def failing(prompts, texts):
+        if next(calls) >= 5:
+            raise Killed
+        return vowel_reward(prompts, texts)
+
+    with pytest.raises(Killed):
+        _train(tiny_model(), tiny_tokenizer, toy_prompts, failing, settings, tmp_path / "cut", measure=_scripted(scores))
+    # The checkpoint after 4 steps holds three looks; three are left.
+    _train(resumed, tiny_tokenizer, toy_prompts, vowel_reward, settings, tmp_path / "cut", measure=_scripted(scores[3:]))
+    assert _metrics(tmp_path / "whole") == _metrics(tmp_path / "cut")
+    for (name, expected), actual in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
+        assert torch.equal(expected, actual), name
