@@ -108,6 +108,30 @@ def evaluate(
     print_evaluation(project_root(), model=model)
 
 
+@app.command(
+    epilog="Examples: `quarkmed train docs/examples/doses/recipe.yaml` tunes by a recipe; run again after a kill, it goes on; "
+    "`quarkmed train --options` prints every key with default, unit and source. docs/training.md explains."
+)
+def train(
+    recipe: Annotated[Path | None, typer.Argument(help="a YAML file: kind, model, data, output, and one section of settings")] = None,
+    options: Annotated[bool, typer.Option("--options", help="print every key a recipe may have, as a table, and end")] = False,
+) -> None:
+    """Tune a model folder by a recipe: GRPO with your own reward function, supervised, or a reward model."""
+    if options:
+        from components.settings.options import options_table
+
+        print(options_table())
+        return
+    if recipe is None:
+        raise SettingsError("train: name a recipe (a YAML file), or ask for --options; docs/training.md shows one of ten lines")
+    from rich.console import Console
+
+    from flows.train_command import train as run_training
+
+    console = Console()
+    run_training(recipe, console=console if console.is_terminal else Console(width=LOG_WIDTH))
+
+
 def project_root() -> Path:
     """Return the nearest folder upwards that holds dvc.yaml and params.yaml.
 
