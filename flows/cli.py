@@ -132,6 +132,28 @@ def train(
     run_training(recipe, console=console if console.is_terminal else Console(width=LOG_WIDTH))
 
 
+@app.command(
+    epilog="Examples: `quarkmed size infra/sizing/qwen3-32b.json` plans 70k + 80k prompts on H100 nodes; `--plan my-plan.yaml` changes machines and lengths; "
+    "`quarkmed size CONFIG --measured <output>/record` puts the formulas beside a run on this machine."
+)
+def size(
+    config: Annotated[Path, typer.Argument(help="a Hugging Face config.json of a Qwen3, or its folder")],
+    plan: Annotated[Path | None, typer.Option(help="a YAML file with hardware, assumed, trainer, stages, nodes; components/settings/sizing.py")] = None,
+    measured: Annotated[Path | None, typer.Option(help="the record folder of a GRPO run of this model on this machine")] = None,
+    precision: Annotated[str, typer.Option(help="of that run: auto, float32 or bfloat16")] = "auto",
+    threads: Annotated[int, typer.Option(min=0, help="of that run; 0: one a core")] = 0,
+) -> None:
+    """Say what training a model costs, on paper: memory, tokens/s, nodes, hours; or compare the formulas with a run."""
+    if precision not in ("auto", "float32", "bfloat16"):
+        raise SettingsError(f"--precision: {precision!r} is none; auto, float32 or bfloat16")
+    from rich.console import Console
+
+    from flows.size_command import size as print_size
+
+    console = Console()
+    print_size(config, plan=plan, measured=measured, precision=precision, threads=threads, console=console if console.is_terminal else Console(width=LOG_WIDTH))
+
+
 def project_root() -> Path:
     """Return the nearest folder upwards that holds dvc.yaml and params.yaml.
 
