@@ -25,6 +25,7 @@ NOTES: dict[tuple[type[BaseModel], str], tuple[str, str]] = {
     (Recipe, "seed"): ("–", ""),
     (Recipe, "threads"): ("threads", ""),
     (RewardSource, "weight"): ("–", "arXiv:2601.05242"),
+    (RewardSource, "timeout_seconds"): ("seconds", ""),
     (OptimiserSettings, "kind"): ("", "AdamW arXiv:1711.05101; Muon arXiv:2502.16982"),
     (OptimiserSettings, "outer_rate_share"): ("ratio", ""),
     (OptimiserSettings, "learning_rate"): ("a step", "arXiv:1711.05101"),

@@ -23,6 +23,7 @@ class RewardSource(Section):
     function: str = Field(pattern=r"^.+\.py:[A-Za-z_]\w*$", description="file.py:function; called as f(completions, **columns)")
     name: str = Field(default="", pattern=r"^[\w-]*$", description="its name in metrics and tables; empty: the function's")
     weight: float = Field(default=1.0, description="weight in the sum of the rewards")
+    timeout_seconds: float = Field(default=0.0, ge=0, description="a call that takes longer counts as raised; 0: no limit (a clock then decides nothing, and equal runs stay equal)")
 
     @property
     def label(self) -> str:

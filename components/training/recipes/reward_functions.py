@@ -9,14 +9,18 @@ number would be spread over all answers in silence. Where a call raises, the ans
 those that raise again are unscored (None): left out of the loss and counted, never scored 0.
 """
 
+import contextlib
 import importlib.util
 import inspect
 import math
+import signal
+import threading
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from numbers import Real
 from pathlib import Path
+from types import FrameType
 from typing import Any
 
 from components.errors import DataError, SettingsError
@@ -46,7 +50,8 @@ class UserReward:
         self.calls += 1
         given = {name: list(values) for name, values in columns.items() if self.arguments is None or name in self.arguments}
         try:
-            values = self.function(completions=list(completions), **given)
+            with _time_limit(self.source.timeout_seconds):
+                values = self.function(completions=list(completions), **given)
         except Exception as error:
             self._note(error)
             return self._one_by_one(completions, given)
@@ -57,7 +62,8 @@ class UserReward:
         failed = 0
         for index, completion in enumerate(completions):
             try:
-                values = self.function(completions=[completion], **{name: [column[index]] for name, column in given.items()})
+                with _time_limit(self.source.timeout_seconds):
+                    values = self.function(completions=[completion], **{name: [column[index]] for name, column in given.items()})
             except Exception:
                 failed += 1
                 scores.append(None)
@@ -114,6 +120,25 @@ def load_reward(source: RewardSource, *, columns: frozenset[str]) -> UserReward:
         raise SettingsError(f"reward: {source.function}: asks for {', '.join(missing)}, which no line of the data holds; columns: {', '.join(sorted(columns))}")
     arguments = None if takes_any else frozenset(named) - {"completions"}
     return UserReward(source.label, source, function, arguments)
+
+
+@contextlib.contextmanager
+def _time_limit(seconds: float) -> Iterator[None]:
+    """Raise TimeoutError in the block after so many seconds; 0: never. Works in the main thread, where recipes run."""
+    if not seconds or threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def stop(number: int, frame: FrameType | None) -> None:
+        raise TimeoutError(f"took longer than timeout_seconds ({seconds:g})")
+
+    before = signal.signal(signal.SIGALRM, stop)
+    signal.setitimer(signal.ITIMER_REAL, seconds)
+    try:
+        yield
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0)
+        signal.signal(signal.SIGALRM, before)
 
 
 def _import(path: Path) -> Any:

@@ -60,6 +60,14 @@ def test_a_function_that_raises_on_every_answer_ends_the_run(load):
         load("return columns['x']").score(["a", "b"], {})
 
 
+def test_a_call_over_its_time_counts_as_raised(tmp_path):
+    path = tmp_path / "reward.py"
+    path.write_text("import time\ndef score(completions):\n    if 'slow' in completions:\n        time.sleep(60)\n    return [1.0] * len(completions)\n", encoding="utf-8")
+    reward = load_reward(RewardSource(function=f"{path}:score", timeout_seconds=0.1), columns=COLUMNS)
+    assert reward.score(["quick", "slow"], {}) == [1.0, None]
+    assert "TimeoutError: took longer than timeout_seconds (0.1)" in reward.first_failure
+
+
 @pytest.mark.parametrize(
     ("source", "said"),
     [
