@@ -47,8 +47,8 @@ def print_memory(plan: Plan, console: Console) -> None:
     """Print what one GPU holds at the fewest nodes, and how activations would grow without recomputation."""
     trainer, hardware, memory = plan.settings.trainer, plan.settings.hardware, plan.memory
     table = Table(f"a GPU while it updates, GB ({plan.fewest_nodes} nodes of {hardware.gpus_per_node}, ZeRO-{trainer.zero_stage})", "", header_style="bold", pad_edge=False)
-    for name in ("weights", "gradients", "optimiser", "reference", "activations", "logits", "total"):
-        table.add_row(name, f"{getattr(memory, name) / GIGA:.1f}")
+    for name in ("weights", "gradients", "optimiser", "reference", "reward_models", "activations", "logits", "total"):
+        table.add_row(name.replace("_", " "), f"{getattr(memory, name) / GIGA:.1f}")
     console.print(table)
     kept, again = (activation_bytes(plan.shape, recompute=flag, tokens=1) / MEGA for flag in (False, True))
     console.print(

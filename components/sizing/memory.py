@@ -23,25 +23,26 @@ class TrainerMemory:
     gradients: float
     optimiser: float
     reference: float
+    reward_models: float
     activations: float
     logits: float
 
     @property
     def total(self) -> float:
         """All of it."""
-        return self.weights + self.gradients + self.optimiser + self.reference + self.activations + self.logits
+        return self.weights + self.gradients + self.optimiser + self.reference + self.reward_models + self.activations + self.logits
 
     @property
     def state(self) -> float:
         """What lies there between updates too, and is put aside while the sampler works."""
-        return self.weights + self.gradients + self.optimiser + self.reference
+        return self.weights + self.gradients + self.optimiser + self.reference + self.reward_models
 
 
-def trainer_memory(shape: DecoderShape, trainer: TrainerShape, *, gpus: int, has_reference: bool) -> TrainerMemory:
+def trainer_memory(shape: DecoderShape, trainer: TrainerShape, *, gpus: int, has_reference: bool, reward_models: int = 0) -> TrainerMemory:
     """Return the bytes a GPU needs to update a model spread over `gpus`.
 
     Stage 0 keeps all on every GPU; stage 1 divides the optimiser's 12 bytes a parameter by the GPUs, stage 2 the
-    gradients too, stage 3 the weights too (and the frozen reference with them).
+    gradients too, stage 3 the weights too, and with them the frozen reference and reward models of the same size.
     """
     stage, count = trainer.zero_stage, shape.parameters
     weights = count * WEIGHT_BYTES / (gpus if stage >= 3 else 1)
@@ -50,6 +51,7 @@ def trainer_memory(shape: DecoderShape, trainer: TrainerShape, *, gpus: int, has
         gradients=count * trainer.gradient_bytes / (gpus if stage >= 2 else 1),
         optimiser=count * MASTER_BYTES / (gpus if stage >= 1 else 1),
         reference=weights if has_reference else 0.0,
+        reward_models=reward_models * weights,
         activations=activation_bytes(shape, recompute=trainer.recompute, tokens=trainer.micro_tokens) + _gathered(shape, stage),
         logits=LOGIT_BYTES,
     )

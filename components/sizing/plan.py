@@ -107,10 +107,11 @@ def _fits(shape: DecoderShape, settings: SizingSettings, nodes: int, parallel: i
 
 def _memory(shape: DecoderShape, settings: SizingSettings, nodes: int) -> TrainerMemory:
     has_reference = any(stage.has_reference for stage in settings.stages)
-    return trainer_memory(shape, settings.trainer, gpus=nodes * settings.hardware.gpus_per_node, has_reference=has_reference)
+    reward_models = max(stage.reward_models for stage in settings.stages)
+    return trainer_memory(shape, settings.trainer, gpus=nodes * settings.hardware.gpus_per_node, has_reference=has_reference, reward_models=reward_models)
 
 
 def _filled(shape: DecoderShape, settings: SizingSettings, nodes: int) -> str:
     memory = _memory(shape, settings, nodes)
-    parts = ("weights", "gradients", "optimiser", "reference", "activations")
+    parts = ("weights", "gradients", "optimiser", "reference", "reward_models", "activations")
     return f"of {settings.hardware.memory_gigabytes:g} GB a GPU: " + ", ".join(f"{name} {getattr(memory, name) / GIGA:.1f}" for name in parts)

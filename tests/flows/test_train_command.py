@@ -8,10 +8,10 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
-from flows.train_command import report, result_line
 from components.recorder import Recorder
 from components.settings.recipes import load_recipe
 from components.training.recipes.running import RECORD, RecipeRun
+from flows.train_command import report, result_line
 
 ROOT = Path(__file__).resolve().parents[2]
 EXAMPLE = ROOT / "docs" / "examples" / "doses" / "recipe.yaml"

@@ -105,7 +105,7 @@ def test_the_fewest_nodes_fit_and_half_of_them_do_not():
     usable = 80e9 * 0.9
     assert plan.memory.total <= usable
     if plan.fewest_nodes > 1:
-        half = trainer_memory(SHAPE, TrainerShape(), gpus=plan.fewest_nodes * 4, has_reference=True)
+        half = trainer_memory(SHAPE, TrainerShape(), gpus=plan.fewest_nodes * 4, has_reference=True, reward_models=2)
         assert half.total > usable
 
 
