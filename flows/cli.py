@@ -137,7 +137,7 @@ def train(
     "`quarkmed size CONFIG --measured <output>/record` puts the formulas beside a run on this machine."
 )
 def size(
-    config: Annotated[Path, typer.Argument(help="a Hugging Face config.json of a Qwen3, or its folder")],
+    config: Annotated[Path, typer.Argument(help="a Hugging Face config.json, or its folder")],
     plan: Annotated[Path | None, typer.Option(help="a YAML file with hardware, assumed, trainer, stages, nodes; components/settings/sizing.py")] = None,
     measured: Annotated[Path | None, typer.Option(help="the record folder of a GRPO run of this model on this machine")] = None,
     precision: Annotated[str, typer.Option(help="of that run: auto, float32 or bfloat16")] = "auto",

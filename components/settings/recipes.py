@@ -42,7 +42,7 @@ class Recipe(Section):
     paths: ClassVar[tuple[str, ...]] = ("model", "data", "output")
 
     kind: str
-    model: str = Field(min_length=1, description="a Hugging Face folder of a Qwen3 model, or a models/<name>.json of the pipeline")
+    model: str = Field(min_length=1, description="a Hugging Face folder, or a models/<name>.json of the pipeline")
     data: str = Field(min_length=1, description="the JSON-lines file")
     output: str = Field(min_length=1, description="folder of the result: model/, record/")
     seed: int = Field(default=20, ge=0, description="of sampling and order; equal recipes give equal weights")

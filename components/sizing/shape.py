@@ -11,16 +11,17 @@ from typing import Any
 
 from components.errors import DataError, SettingsError
 
+FAMILIES = {"qwen3": (True, False), "qwen2": (False, True), "llama": (False, False)}  # norms on query and key heads; biases on q, k and v
 KEYS = {
     "layers": "num_hidden_layers", "hidden": "hidden_size", "heads": "num_attention_heads", "key_value_heads": "num_key_value_heads",
-    "head_size": "head_dim", "intermediate": "intermediate_size", "vocabulary": "vocab_size",
+    "intermediate": "intermediate_size", "vocabulary": "vocab_size",
 }  # fmt: skip
 LARGEST = 10_000_000
 
 
 @dataclass(frozen=True)
 class DecoderShape:
-    """A dense Qwen3: attention with grouped heads and head norms, gated feed-forward, no biases."""
+    """A dense decoder: attention with grouped heads, gated feed-forward; head norms and biases as its family has them."""
 
     layers: int
     hidden: int
@@ -30,6 +31,8 @@ class DecoderShape:
     intermediate: int
     vocabulary: int
     is_tied: bool = False
+    has_head_norms: bool = True
+    has_biases: bool = False
 
     @property
     def layer_matrices(self) -> int:
@@ -49,8 +52,13 @@ class DecoderShape:
 
     @property
     def parameters(self) -> int:
-        """All parameters: body, norms (2D + 2S a layer, D at the end), embedding, and the head where it is not the embedding."""
-        return self.body + self.layers * (2 * self.hidden + 2 * self.head_size) + self.hidden + self.head * (1 if self.is_tied else 2)
+        """All parameters: body, vectors, the last norm D, embedding, and the head where it is not the embedding.
+
+        A layer's vectors: norms 2D, head norms 2S, biases (H + 2K)S.
+        """
+        vectors = 2 * self.hidden + (2 * self.head_size if self.has_head_norms else 0)
+        vectors += (self.heads + 2 * self.key_value_heads) * self.head_size if self.has_biases else 0
+        return self.body + self.layers * vectors + self.hidden + self.head * (1 if self.is_tied else 2)
 
     def cache_bytes(self, *, bytes_per_value: int = 2) -> int:
         """Bytes of keys and values a token: 2 · L · K · S · bytes (arXiv:2305.13245: grouped heads)."""
@@ -86,7 +94,7 @@ def read_shape(path: Path) -> DecoderShape:
 
     Raises:
         DataError: no such file, or it is not JSON.
-        SettingsError: another architecture than Qwen3, or a number that is missing or out of range; names the key.
+        SettingsError: another architecture than the engine trains, or a number that is missing or out of range; names the key.
     """
     file = path / "config.json" if path.is_dir() else path
     try:
@@ -96,12 +104,18 @@ def read_shape(path: Path) -> DecoderShape:
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{file}:{getattr(error, 'lineno', 1)}: not valid JSON; name a Hugging Face config.json") from None
     kind = config.get("model_type") if isinstance(config, dict) else None
-    if kind != "qwen3":
-        raise SettingsError(f"{file}: model_type: {kind!r} is not planned for; the training engine trains dense Qwen3 models (qwen3)")
+    if kind not in FAMILIES:
+        raise SettingsError(f"{file}: model_type: {kind!r} is not planned for; dense decoders are: {', '.join(FAMILIES)}")
     numbers = {name: _number(file, config, key) for name, key in KEYS.items()}
     if numbers["heads"] % numbers["key_value_heads"]:
         raise SettingsError(f"{file}: num_attention_heads ({numbers['heads']}) must be a multiple of num_key_value_heads ({numbers['key_value_heads']})")
-    return DecoderShape(**numbers, is_tied=bool(config.get("tie_word_embeddings", False)))
+    if not config.get("head_dim") and numbers["hidden"] % numbers["heads"]:
+        raise SettingsError(f"{file}: head_dim: missing, and hidden_size ({numbers['hidden']}) is no multiple of num_attention_heads ({numbers['heads']}); add it")
+    size = _number(file, config, "head_dim") if config.get("head_dim") is not None else numbers["hidden"] // numbers["heads"]
+    has_head_norms, has_biases = FAMILIES[kind]
+    return DecoderShape(
+        **numbers, head_size=size, is_tied=bool(config.get("tie_word_embeddings", False)), has_head_norms=has_head_norms, has_biases=has_biases
+    )
 
 
 def _number(file: Path, config: dict[str, Any], key: str) -> int:

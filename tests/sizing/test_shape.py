@@ -23,17 +23,18 @@ def test_the_32b_shape_has_its_published_parameters_and_cache():
     assert shape.forward_flops(tokens=1, headed=1, seen=0) == 2 * (31_205_621_760 + 777_912_320)
 
 
-def test_parameters_equal_those_of_transformers():
+@pytest.mark.parametrize("family", ["qwen3", "qwen2", "llama"])
+@pytest.mark.parametrize("is_tied", [False, True])
+def test_parameters_equal_those_of_transformers(tmp_path, family, is_tied):
     import torch
-    from transformers import Qwen3Config, Qwen3ForCausalLM
+    from transformers import AutoConfig, AutoModelForCausalLM
 
-    values = json.loads(CONFIG.read_text())
-    for tied in (False, True):
-        with torch.device("meta"):
-            model = Qwen3ForCausalLM(Qwen3Config(**(values | {"num_hidden_layers": 2, "tie_word_embeddings": tied})))
-        path_free = read_shape(CONFIG)
-        shape = DecoderShape(**{**vars(path_free), "layers": 2, "is_tied": tied})
-        assert shape.parameters == sum(parameter.numel() for parameter in model.parameters())
+    values = json.loads(CONFIG.read_text()) | {"model_type": family, "num_hidden_layers": 2, "tie_word_embeddings": is_tied, "num_attention_heads": 40}
+    values |= {"head_dim": 128 if family == "qwen3" else None}  # the others: hidden size over heads
+    (tmp_path / "config.json").write_text(json.dumps({key: value for key, value in values.items() if value is not None}))
+    with torch.device("meta"):
+        model = AutoModelForCausalLM.from_config(AutoConfig.from_pretrained(tmp_path))
+    assert read_shape(tmp_path).parameters == sum(parameter.numel() for parameter in model.parameters())
 
 
 def test_operations_equal_those_that_torch_counts(tiny_model):
@@ -73,7 +74,8 @@ def test_a_prompt_is_seen_by_its_answers_and_counted_once():
 @pytest.mark.parametrize(
     ("change", "said"),
     [
-        ({"model_type": "llama"}, "model_type: 'llama' is not planned for"),
+        ({"model_type": "mamba"}, "model_type: 'mamba' is not planned for; dense decoders are: qwen3, qwen2, llama"),
+        ({"head_dim": None, "num_attention_heads": 48}, r"head_dim: missing, and hidden_size \(5120\) is no multiple"),
         ({"num_hidden_layers": None}, "num_hidden_layers: missing"),
         ({"head_dim": 0}, "head_dim: found 0; a whole number from 1"),
         ({"vocab_size": "many"}, "vocab_size: found 'many'"),
