@@ -43,7 +43,7 @@ def read_jsonl(path: Path) -> Iterator[dict[str, Any]]:
     Raises:
         DataError: the file is missing, or a line is not a JSON object; the message starts with file:line.
     """
-    for _, value in _numbered_lines(path):
+    for _, value in read_numbered_lines(path):
         yield value
 
 
@@ -59,7 +59,7 @@ def read_models(path: Path, model: type[M]) -> list[M]:
 def read_numbered_models(path: Path, model: type[M]) -> list[tuple[int, M]]:
     """As `read_models`, each with its line's number in the file (from 1; empty lines count)."""
     items = []
-    for number, value in _numbered_lines(path):
+    for number, value in read_numbered_lines(path):
         try:
             items.append((number, model.model_validate(value)))
         except ValidationError as error:
@@ -69,7 +69,8 @@ def read_numbered_models(path: Path, model: type[M]) -> list[tuple[int, M]]:
     return items
 
 
-def _numbered_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+def read_numbered_lines(path: Path) -> Iterator[tuple[int, dict[str, Any]]]:
+    """As `read_jsonl`, each object with its line's number in the file (from 1; empty lines count)."""
     if not path.is_file():
         raise DataError(f"{path}: no such file; run the stage that makes it, or check the folder in params.yaml")
     with path.open("rb") as stream:

@@ -108,6 +108,52 @@ def evaluate(
     print_evaluation(project_root(), model=model)
 
 
+@app.command(
+    epilog="Examples: `quarkmed train docs/examples/doses/recipe.yaml` tunes by a recipe; run again after a kill, it goes on; "
+    "`quarkmed train --options` prints every key with default, unit and source. docs/training.md explains."
+)
+def train(
+    recipe: Annotated[Path | None, typer.Argument(help="a YAML file: kind, model, data, output, and one section of settings")] = None,
+    options: Annotated[bool, typer.Option("--options", help="print every key a recipe may have, as a table, and end")] = False,
+) -> None:
+    """Tune a model folder by a recipe: GRPO with your own reward function, supervised, or a reward model."""
+    if options:
+        from components.settings.options import options_table
+
+        print(options_table())
+        return
+    if recipe is None:
+        raise SettingsError("train: name a recipe (a YAML file), or ask for --options; docs/training.md shows one of ten lines")
+    from rich.console import Console
+
+    from flows.train_command import train as run_training
+
+    console = Console()
+    run_training(recipe, console=console if console.is_terminal else Console(width=LOG_WIDTH))
+
+
+@app.command(
+    epilog="Examples: `quarkmed size infra/sizing/qwen3-32b.json` plans 70k + 80k prompts on H100 nodes; `--plan my-plan.yaml` changes machines and lengths; "
+    "`quarkmed size CONFIG --measured <output>/record` puts the formulas beside a run on this machine."
+)
+def size(
+    config: Annotated[Path, typer.Argument(help="a Hugging Face config.json, or its folder")],
+    plan: Annotated[Path | None, typer.Option(help="a YAML file with hardware, assumed, trainer, stages, nodes; components/settings/sizing.py")] = None,
+    measured: Annotated[Path | None, typer.Option(help="the record folder of a GRPO run of this model on this machine")] = None,
+    precision: Annotated[str, typer.Option(help="of that run: auto, float32 or bfloat16")] = "auto",
+    threads: Annotated[int, typer.Option(min=0, help="of that run; 0: one a core")] = 0,
+) -> None:
+    """Say what training a model costs, on paper: memory, tokens/s, nodes, hours; or compare the formulas with a run."""
+    if precision not in ("auto", "float32", "bfloat16"):
+        raise SettingsError(f"--precision: {precision!r} is none; auto, float32 or bfloat16")
+    from rich.console import Console
+
+    from flows.size_command import size as print_size
+
+    console = Console()
+    print_size(config, plan=plan, measured=measured, precision=precision, threads=threads, console=console if console.is_terminal else Console(width=LOG_WIDTH))
+
+
 def project_root() -> Path:
     """Return the nearest folder upwards that holds dvc.yaml and params.yaml.
 

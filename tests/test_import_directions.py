@@ -11,7 +11,7 @@ LAYERS = [
     {"knowledge_base", "modeling"},
     {"generation"},
     {"curation", "knowledge", "retrieval", "cases", "rewards"},
-    {"instructions", "answers", "prompts", "training", "evaluation"},
+    {"instructions", "answers", "prompts", "training", "evaluation", "sizing"},
     {"mixture"},
     {"tracking", "registry", "pipeline", "launch"},
 ]

@@ -7,6 +7,7 @@ own `apply_chat_template(return_assistant_tokens_mask=True)` agrees with `encode
 Text of a message may not contain a control token such as `<|im_end|>`: it would end the turn in its author's name.
 """
 
+import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -23,6 +24,7 @@ THINK_TOKENS = ("<think>", "</think>")
 SPLIT_PATTERN = (
     r"(?i:'s|'t|'re|'ve|'m|'ll|'d)|[^\r\n\p{L}\p{N}]?\p{L}+|\p{N}| ?[^\s\p{L}\p{N}]+[\r\n]*|\s*[\r\n]+|\s+(?!\S)|\s+"
 )
+GENERATION_MARKER = re.compile(r"\{%-?\s*generation\s*-?%\}")
 CHAT_TEMPLATE = (
     "{% for message in messages %}{{ '<|im_start|>' + message['role'] + '\n' }}"
     "{% if message['role'] == 'assistant' %}{% generation %}{{ message['content'] + '<|im_end|>' }}{% endgeneration %}"
@@ -65,11 +67,11 @@ def train_tokenizer(texts: Iterable[str], *, vocabulary: int) -> "PreTrainedToke
 
 
 def load_tokenizer(folder: Path) -> "PreTrainedTokenizerFast":
-    """Load a tokenizer from a model folder; a template without generation markers is replaced by ours.
+    """Load a tokenizer from a model folder with its own chat template; ours where it brings none.
 
     Raises:
         StorageError: the folder holds no tokenizer.
-        SettingsError: it lacks the ChatML tokens the template needs.
+        SettingsError: it brings no template and lacks the ChatML tokens that ours needs.
     """
     from transformers import AutoTokenizer
 
@@ -78,7 +80,9 @@ def load_tokenizer(folder: Path) -> "PreTrainedTokenizerFast":
             f"{folder}: no tokenizer.json; name a Hugging Face model folder with a fast tokenizer (model.folder)"
         )
     tokenizer = AutoTokenizer.from_pretrained(folder)
-    if "{% generation %}" not in (tokenizer.chat_template or "").replace("{%-", "{%").replace("-%}", "%}"):
+    if isinstance(tokenizer.chat_template, dict):
+        tokenizer.chat_template = tokenizer.chat_template.get("default")
+    if not tokenizer.chat_template:
         missing = [
             token
             for token in (TURN_START, TURN_END)
@@ -86,7 +90,7 @@ def load_tokenizer(folder: Path) -> "PreTrainedTokenizerFast":
         ]
         if missing:
             raise SettingsError(
-                f"{folder}: its tokenizer lacks {', '.join(missing)}; model.folder must name a Qwen-style chat model"
+                f"{folder}: its tokenizer has no chat template and lacks {', '.join(missing)}; name a chat model (model.folder)"
             )
         tokenizer.chat_template = CHAT_TEMPLATE
     return tokenizer
@@ -141,15 +145,48 @@ def _render(
     from transformers.utils.chat_template_utils import render_jinja_template
 
     plain = []
+    control = {*CONTROL_TOKENS, tokenizer.eos_token} - {None}
     for messages in conversations:
         for message in messages:
-            found = next((token for token in CONTROL_TOKENS if token in message.content), None)
+            found = next((token for token in sorted(control) if token in message.content), None)
             if found:
                 raise DataError(f"a {message.role} message contains the control token {found}; remove it from the text")
         plain.append([{"role": message.role, "content": message.content} for message in messages])
-    return render_jinja_template(
+    is_marked = GENERATION_MARKER.search(tokenizer.chat_template) is not None
+    rendered, spans = render_jinja_template(
         conversations=plain,
         chat_template=tokenizer.chat_template,
-        return_assistant_tokens_mask=not add_generation_prompt,
+        return_assistant_tokens_mask=not add_generation_prompt and is_marked,
         add_generation_prompt=add_generation_prompt,
     )
+    if add_generation_prompt or is_marked:
+        return rendered, spans
+    return rendered, [_unmarked_spans(tokenizer, messages, text) for messages, text in zip(plain, rendered, strict=True)]
+
+
+def _unmarked_spans(
+    tokenizer: "PreTrainedTokenizerFast", messages: Sequence[dict[str, str]], rendered: str
+) -> list[tuple[int, int]]:
+    """Find the assistant's turns under a template without generation markers: from the opening of each turn to its end token.
+
+    Raises:
+        SettingsError: the template renders what stands before a turn otherwise once the turn follows, or ends no turn.
+    """
+    from transformers.utils.chat_template_utils import render_jinja_template
+
+    spans = []
+    end = tokenizer.eos_token or TURN_END
+    for number, message in enumerate(messages):
+        if message["role"] != "assistant":
+            continue
+        (before,), _ = render_jinja_template(
+            conversations=[list(messages[:number])], chat_template=tokenizer.chat_template, add_generation_prompt=True
+        )
+        stop = rendered.find(end, len(before))
+        if not rendered.startswith(before) or stop < 0:
+            raise SettingsError(
+                f"the model's chat template does not show where the assistant's turn {number} begins and ends with {end}; put "
+                "{% generation %} and {% endgeneration %} around what the assistant says in it"
+            )
+        spans.append((len(before), stop + len(end)))
+    return spans

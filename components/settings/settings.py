@@ -1,17 +1,17 @@
 """All settings: params.yaml as one frozen, validated value; unknown keys are refused with the nearest right one."""
 
-import difflib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import BaseModel, ValidationError
+from pydantic import ValidationError
 
 from components.errors import SettingsError
 from components.settings.base import Section
 from components.settings.data import CurateSettings, HoldoutSettings, IndexSettings, KnowledgeSettings, SourcesSettings
 from components.settings.evaluation import EvaluateSettings, GateSettings
+from components.settings.explaining import explain_problems
 from components.settings.system import RunSettings, SystemSettings
 from components.settings.training import (
     AnswersSettings,
@@ -71,7 +71,7 @@ def load_settings(path: Path, *, profile: Path | None = None, overrides: Mapping
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
-        raise SettingsError(_explain(error, path, values)) from None
+        raise SettingsError(explain_problems(error, path, Settings)) from None
 
 
 def read_yaml(path: Path) -> dict[str, Any]:
@@ -103,50 +103,3 @@ def _overlay(base: dict[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
         else:
             merged[key] = value
     return merged
-
-
-def _explain(error: ValidationError, path: Path, values: dict[str, Any]) -> str:
-    lines = []
-    for problem in error.errors():
-        location = [str(part) for part in problem["loc"]]
-        key = ".".join(location)
-        where = f"{path}{_line_of(path, location)}: {key}"
-        if problem["type"] == "extra_forbidden":
-            known = _fields_at(location[:-1])
-            near = difflib.get_close_matches(location[-1], known, n=1)
-            hint = f"did you mean {'.'.join([*location[:-1], near[0]])}?" if near else f"known keys: {', '.join(known)}"
-            lines.append(f"{where}: unknown key; {hint}")
-        elif problem["type"] == "missing":
-            lines.append(f"{where}: missing; add it")
-        else:
-            lines.append(f"{where}: {problem['msg']} (found {problem['input']!r})")
-    return "\n".join(lines)
-
-
-def _fields_at(location: list[str]) -> list[str]:
-    model: type[BaseModel] = Settings
-    for part in location:
-        field = model.model_fields.get(part)
-        if field is None or not (isinstance(field.annotation, type) and issubclass(field.annotation, BaseModel)):
-            return []
-        model = field.annotation
-    return sorted(model.model_fields)
-
-
-def _line_of(path: Path, location: list[str]) -> str:
-    """Return ":<line>" of a key in the YAML file, as deep as the file has it."""
-    try:
-        node = yaml.compose(path.read_text(encoding="utf-8"))
-    except (OSError, yaml.YAMLError):
-        return ""
-    line = None
-    for part in location:
-        if not isinstance(node, yaml.MappingNode):
-            break
-        for key_node, value_node in node.value:
-            if key_node.value == part:
-                line, node = key_node.start_mark.line + 1, value_node
-                break
-        else:
-            break
-    return f":{line}" if line else ""

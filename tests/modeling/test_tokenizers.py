@@ -3,7 +3,7 @@
 import pytest
 
 from components.conversations import Message
-from components.errors import DataError, StorageError
+from components.errors import DataError, SettingsError, StorageError
 from components.modeling.models import save_model
 from components.modeling.tokenizers import (
     encode_prompt,
@@ -86,3 +86,30 @@ def test_saved_tokenizer_loads_with_the_same_ids(tiny_model, tiny_tokenizer, tmp
 def test_missing_tokenizer_is_named(tmp_path):
     with pytest.raises(StorageError, match=r"tokenizer\.json"):
         load_tokenizer(tmp_path)
+
+
+UNMARKED = (  # as Qwen3's own: no generation markers, and an empty reasoning block in the last turn alone
+    "{%- for message in messages %}{{- '<|im_start|>' + message.role + '\n' }}"
+    "{%- if message.role == 'assistant' and loop.last %}{{- '<think>\n\n</think>\n\n' }}{%- endif %}"
+    "{{- message.content + '<|im_end|>\n' }}{%- endfor %}"
+    "{%- if add_generation_prompt %}{{- '<|im_start|>assistant\n' }}{%- endif %}"
+)
+
+
+def test_a_template_without_generation_markers_is_kept_and_its_turns_are_found(tiny_model, tmp_path):
+    tokenizer = train_tokenizer(["What causes wheeze? Asthma."], vocabulary=400)
+    tokenizer.chat_template = UNMARKED
+    save_model(tiny_model, tokenizer, tmp_path)
+    loaded = load_tokenizer(tmp_path)
+    assert loaded.chat_template == UNMARKED
+    ids, mask = encode_sample(loaded, CONVERSATION)
+    assert ids == loaded.apply_chat_template([message.model_dump() for message in CONVERSATION], tokenize=True, return_dict=False)
+    learnt = [loaded.decode([token for token, is_learnt in zip(ids, mask, strict=True) if is_learnt])]
+    assert learnt == [CONVERSATION[1].content + "<|im_end|>" + "<think>\n\n</think>\n\n" + CONVERSATION[3].content + "<|im_end|>"]
+
+
+def test_a_template_that_hides_its_turns_is_refused(tiny_model, tmp_path):
+    tokenizer = train_tokenizer(["What causes wheeze? Asthma."], vocabulary=400)
+    tokenizer.chat_template = "{{ messages | length }}{% for message in messages %}{{ message.content }}{% endfor %}"
+    with pytest.raises(SettingsError, match=r"does not show where the assistant's turn 1 begins"):
+        encode_sample(tokenizer, CONVERSATION[:2])

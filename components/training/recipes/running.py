@@ -1,0 +1,139 @@
+"""Run a recipe from its file to a tuned model: refuse early, go on after a kill, write the model whole.
+
+    <output>/model/           the tuned model, a safetensors folder that transformers loads; appears at the end
+    <output>/record/          metrics, completions tables: record.jsonl, files/
+    <output>/.checkpoints/    progress; gone when the run has ended
+    <output>/identity.json    digests of everything the result depends on
+    <output>/finished.json    written last: final numbers
+
+An output that holds the work of another recipe is never touched: the run is refused and told what differs.
+"""
+
+import contextlib
+import fcntl
+import importlib
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from components.errors import SettingsError, UserError
+from components.lineage import digest_value
+from components.recorder import Recorder
+from components.settings.recipes import Recipe, load_recipe
+from components.storage.checkpoints import CheckpointFolder
+from components.storage.files import atomic_folder, read_json, write_json
+from components.training.recipes.identity import changed_parts, recipe_identity
+from components.training.recipes.inputs import PolicyInputs, TuningInputs, read_inputs
+from components.training.recipes.model_folders import load_folder, model_folder
+from components.training.recipes.outcome import Outcome
+
+MODEL, RECORD, CHECKPOINTS, IDENTITY, FINISHED = "model", "record", ".checkpoints", "identity.json", "finished.json"
+KINDS = {kind: f"components.training.recipes.{kind}" for kind in ("policy", "supervised", "reward_model")}
+
+
+@dataclass(frozen=True)
+class RecipeRun:
+    """How a run ended. `was_finished` says that an earlier run had made the same result, which stands."""
+
+    recipe: Recipe
+    output: Path
+    summary: dict[str, float]
+    seconds: float
+    was_finished: bool
+
+
+@dataclass(frozen=True)
+class PreparedRun:
+    """A recipe that was found sound: everything short of the model's weights is read and checked."""
+
+    recipe: Recipe
+    folder: Path  # of the model to start from
+    threads: int
+    identity: dict[str, Any]
+    inputs: PolicyInputs | TuningInputs
+
+    @property
+    def output(self) -> Path:
+        """The output folder."""
+        return Path(self.recipe.output)
+
+
+def prepare_recipe(path: Path) -> PreparedRun:
+    """Read a recipe and check what it names; quick, as no weights are read into a model.
+
+    Raises:
+        SettingsError, DataError: see `load_recipe`, `model_folder`, `read_inputs`; or the output holds the work of another recipe.
+    """
+    recipe = load_recipe(path)
+    folder = model_folder(Path(recipe.model))
+    inputs = read_inputs(recipe)
+    threads = recipe.threads or len(os.sched_getaffinity(0))
+    prepared = PreparedRun(recipe, folder, threads, recipe_identity(recipe, folder=folder, threads=threads), inputs)
+    refuse_other_work(prepared)
+    return prepared
+
+
+def refuse_other_work(prepared: PreparedRun) -> None:
+    """Raise where the output folder holds something other than this recipe's own work.
+
+    Raises:
+        SettingsError: it does; says what differs.
+    """
+    output = prepared.output
+    if not output.exists():
+        return
+    if not (output / IDENTITY).is_file():
+        if output.is_dir() and not any(item.name != ".lock" for item in output.iterdir()):
+            return
+        raise SettingsError(f"output: {output}: exists and is not the output of a recipe; name another folder")
+    changed = changed_parts(read_json(output / IDENTITY), prepared.identity)
+    if changed:
+        state = "the result" if (output / FINISHED).is_file() else "the unfinished work"
+        raise SettingsError(
+            f"output: {output}: holds {state} of a recipe that differs in {', '.join(changed)}; name another output, or delete the folder to start anew"
+        )
+
+
+def run_recipe(prepared: PreparedRun) -> RecipeRun:
+    """Train, or go on where an interrupted run of the same recipe stopped; a finished one is reported as it is.
+
+    Raises:
+        UserError: another process works on the output; QuarkmedError: whatever the training raises.
+    """
+    output = prepared.output
+    with _output_lock(output):
+        if (output / FINISHED).is_file() and (output / MODEL / "config.json").is_file():
+            done = read_json(output / FINISHED)
+            return RecipeRun(prepared.recipe, output, done["summary"], done["seconds"], was_finished=True)
+        started = time.monotonic()
+        checkpoints = CheckpointFolder(output / CHECKPOINTS, key=digest_value(prepared.identity))
+        if not any((output / CHECKPOINTS).glob("**/step-*")):
+            shutil.rmtree(output / RECORD, ignore_errors=True)
+        write_json(output / IDENTITY, prepared.identity)
+        recorder = Recorder(output / RECORD)
+        model, tokenizer = load_folder(prepared.folder)
+        tune = importlib.import_module(KINDS[prepared.recipe.kind]).run
+        outcome: Outcome = tune(model, tokenizer, prepared.recipe, prepared.inputs, recorder=recorder, checkpoints=checkpoints)
+        with atomic_folder(output / MODEL) as folder:
+            outcome.write(folder)
+        recorder.summary(outcome.summary)
+        seconds = time.monotonic() - started
+        write_json(output / FINISHED, {"summary": outcome.summary, "seconds": seconds})
+        checkpoints.clear()
+        return RecipeRun(prepared.recipe, output, outcome.summary, seconds, was_finished=False)
+
+
+@contextlib.contextmanager
+def _output_lock(output: Path) -> Iterator[None]:
+    """Hold the output for one run; the kernel lets go when the process dies."""
+    output.mkdir(parents=True, exist_ok=True)
+    with (output / ".lock").open("a+", encoding="utf-8") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except OSError:
+            raise UserError(f"output: {output}: another `quarkmed train` works there; wait for it, or name another output") from None
+        yield
