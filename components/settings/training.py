@@ -157,8 +157,8 @@ class PolicySettings(Section):
     max_new_tokens: int = Field(default=48, ge=1)
     temperature: float = Field(default=1.0, gt=0)
     loss: Literal["grpo", "dapo", "dr_grpo"] = "dapo"
-    clip_low: float = Field(default=0.2, gt=0)
-    clip_high: float = Field(default=0.28, gt=0)
+    clip_low: float | None = Field(default=None, gt=0, description="the ratio is clipped to [1 − clip_low, 1 + clip_high]; null: what the loss was published with (grpo, dr_grpo 0.2; dapo 0.2)")
+    clip_high: float | None = Field(default=None, gt=0, description="null: what the loss was published with (grpo, dr_grpo 0.2; dapo 0.28)")
     kl_weight: float = Field(default=0.01, ge=0)
     kl: Literal["ratio_k3", "k2", "k3"] = "ratio_k3"
     scale_advantages: bool = True

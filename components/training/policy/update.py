@@ -17,7 +17,7 @@ from components.errors import Diverged
 from components.settings.training import PolicySettings
 from components.training.optimisation import MatrixOptimiser
 from components.training.policy.groups import LiveGroup, micro_batches
-from components.training.policy.losses.loss import AnswerTokens, ClipRange, StepTotals, policy_loss
+from components.training.policy.losses.loss import AnswerTokens, StepTotals, clip_range, policy_loss
 from components.training.policy.losses.registry import LOSSES
 from components.training.policy.scoring import answer_logprobs, pack_groups
 
@@ -66,7 +66,8 @@ def accumulate_gradients(
     """
     answers = [answer for group in groups for answer in group.answers]
     totals = StepTotals(len(answers), sum(len(answer.ids) for answer in answers), settings.max_new_tokens)
-    clip = ClipRange(settings.clip_low, settings.clip_high)
+    variant = LOSSES[settings.loss]
+    clip = clip_range(variant, low=settings.clip_low, high=settings.clip_high)
     statistics = UpdateStatistics()
     for batch in micro_batches(groups, settings.micro_tokens):
         started = perf_counter()
@@ -78,7 +79,7 @@ def accumulate_gradients(
         logprobs_T, entropy_T = answer_logprobs(model, packed, **scoring)
         tokens = _answer_tokens(batch, logprobs_T, reference_T)
         parts = policy_loss(
-            LOSSES[settings.loss], tokens, totals=totals, clip=clip, kl=settings.kl, kl_weight=settings.kl_weight
+            variant, tokens, totals=totals, clip=clip, kl=settings.kl, kl_weight=settings.kl_weight
         )
         parts.loss.backward()
         statistics.loss += float(parts.loss.detach())
@@ -144,7 +145,7 @@ def _answer_tokens(batch: Sequence[LiveGroup], logprobs_T: Tensor, reference_T: 
         old_T=logprobs_T.detach(),
         reference_T=reference_T,
         advantages_T=advantages.repeat_interleave(lengths),
-        lengths_T=lengths.repeat_interleave(lengths).float(),
+        lengths_A=lengths,
     )
 
 

@@ -5,7 +5,14 @@ import math
 import pytest
 import torch
 
-from components.training.policy.losses.loss import AnswerTokens, ClipRange, StepTotals, clipped_objective, policy_loss
+from components.training.policy.losses.loss import (
+    AnswerTokens,
+    ClipRange,
+    StepTotals,
+    clip_range,
+    clipped_objective,
+    policy_loss,
+)
 from components.training.policy.losses.registry import LOSSES
 
 CLIP = ClipRange(low=0.2, high=0.28)
@@ -21,7 +28,7 @@ def tokens_of(advantages: list[float], lengths: list[int], *, logprobs=None, old
         old_T=torch.zeros(total) if old is None else torch.tensor(old),
         reference_T=None if reference is None else torch.tensor(reference),
         advantages_T=torch.tensor(advantages).repeat_interleave(count),
-        lengths_T=count.repeat_interleave(count).float(),
+        lengths_A=count,
     )
 
 
@@ -58,7 +65,15 @@ def test_dr_grpo_divides_by_a_constant():
 )
 def test_clipping(ratio, advantage, expected):
     batch = tokens_of([advantage], [1], logprobs=[math.log(ratio)])
-    torch.testing.assert_close(clipped_objective(batch, CLIP), torch.tensor([expected]))
+    torch.testing.assert_close(clipped_objective(batch, CLIP).value_T, torch.tensor([expected]))
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high"), [("grpo", 0.2, 0.2), ("dapo", 0.2, 0.28), ("dr_grpo", 0.2, 0.2)]
+)
+def test_each_variant_brings_the_clip_range_it_was_published_with(name, low, high):
+    assert clip_range(LOSSES[name], low=None, high=None) == ClipRange(low, high)
+    assert clip_range(LOSSES[name], low=0.1, high=None) == ClipRange(0.1, high)
 
 
 def test_clip_share_counts_only_tokens_whose_gradient_is_cut():
