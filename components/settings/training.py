@@ -156,9 +156,9 @@ class PolicySettings(Section):
     completions: int = Field(default=8, ge=2, description="answers a prompt")
     max_new_tokens: int = Field(default=48, ge=1)
     temperature: float = Field(default=1.0, gt=0)
-    loss: Literal["grpo", "dapo", "dr_grpo"] = "dapo"
-    clip_low: float | None = Field(default=None, gt=0, description="the ratio is clipped to [1 − clip_low, 1 + clip_high]; null: what the loss was published with (grpo, dr_grpo 0.2; dapo 0.2)")
-    clip_high: float | None = Field(default=None, gt=0, description="null: what the loss was published with (grpo, dr_grpo 0.2; dapo 0.28)")
+    loss: Literal["grpo", "dapo", "dr_grpo", "gspo", "cispo"] = Field(default="dapo", description="one file each in components/training/policy/losses, with its source")
+    clip_low: float | None = Field(default=None, gt=0, description="the ratio is clipped to [1 − clip_low, 1 + clip_high]; null: the loss's own, which is right for its ratio (grpo, dapo, dr_grpo 0.2; gspo, of whole answers, 3.0e-4; cispo 1: none)")
+    clip_high: float | None = Field(default=None, gt=0, description="null: the loss's own (grpo, dr_grpo 0.2; dapo 0.28; gspo 4.0e-4; cispo 4)")
     kl_weight: float = Field(default=0.01, ge=0)
     kl: Literal["ratio_k3", "k2", "k3"] = "ratio_k3"
     scale_advantages: bool = True

@@ -5,6 +5,7 @@ import torch
 
 from components.errors import Diverged
 from components.training.policy.groups import Answer, LiveGroup, micro_batches
+from components.training.policy.losses.registry import LOSSES
 from components.training.policy.scoring import answer_logprobs, pack_groups
 from components.training.policy.update import UpdateStatistics, accumulate_gradients, refuse_divergence
 
@@ -45,7 +46,7 @@ def test_scores_equal_a_plain_forward_of_each_answer(tiny_model, groups):
     torch.testing.assert_close(entropy, torch.stack(entropies), rtol=0, atol=1e-4)
 
 
-@pytest.mark.parametrize("loss", ["grpo", "dapo", "dr_grpo"])
+@pytest.mark.parametrize("loss", sorted(LOSSES))
 def test_micro_batches_change_neither_loss_nor_gradient(loss, tiny_model, toy_settings, groups):
     results = []
     for micro_tokens in (64, 10_000):

@@ -87,6 +87,12 @@ def clipped_objective(tokens: AnswerTokens, clip: ClipRange) -> Objective:
     return clip_ratio((tokens.logprobs_T - tokens.old_T).exp(), tokens.advantages_T, clip)
 
 
+def answer_means(values_T: Tensor, lengths_A: Tensor) -> Tensor:
+    """Return the mean of each answer's tokens, (answers,); 0 for an answer without any."""
+    owner_T = torch.arange(len(lengths_A)).repeat_interleave(lengths_A)
+    return values_T.new_zeros(len(lengths_A)).index_add(0, owner_T, values_T) / lengths_A.clamp(min=1)
+
+
 def clip_ratio(ratio_T: Tensor, advantages_T: Tensor, clip: ClipRange) -> Objective:
     """Return min(r A, clip(r) A) (arXiv:1707.06347 eq. 7); a gradient is cut where the ratio left the range A's way."""
     clipped_T = ratio_T.clamp(1 - clip.low, 1 + clip.high)
