@@ -19,7 +19,8 @@ from components.training.policy.kl import KL_ESTIMATORS
 class AnswerTokens:
     """Tokens of some of a step's answers, laid end to end; fields `_T` are (tokens,), float32.
 
-    `lengths_A` is (answers,), int64: the tokens of each answer. `reference_T` is None without a KL penalty.
+    `lengths_A` is (answers,), int64: the tokens of each answer. `reference_T` is None without a KL penalty, `entropy_T`
+    (of the policy at each token, nats) without an entropy bonus, `importance_T` (see importance.py) without a correction.
     """
 
     logprobs_T: Tensor
@@ -27,6 +28,8 @@ class AnswerTokens:
     reference_T: Tensor | None
     advantages_T: Tensor
     lengths_A: Tensor
+    entropy_T: Tensor | None = None
+    importance_T: Tensor | None = None
 
     def per_token(self, values_A: Tensor) -> Tensor:
         """Return each answer's value at each of its tokens, (tokens,)."""
@@ -103,13 +106,21 @@ def clip_ratio(ratio_T: Tensor, advantages_T: Tensor, clip: ClipRange) -> Object
 
 
 def policy_loss(
-    variant: PolicyLoss, tokens: AnswerTokens, *, totals: StepTotals, clip: ClipRange, kl: str, kl_weight: float
+    variant: PolicyLoss,
+    tokens: AnswerTokens,
+    *,
+    totals: StepTotals,
+    clip: ClipRange,
+    kl: str,
+    kl_weight: float,
+    entropy_weight: float = 0.0,
 ) -> LossParts:
-    """Return −Σ_t w_t (objective_t − β KL_t) over the given tokens.
+    """Return −Σ_t w_t (ρ_t (objective_t − β KL_t) + λ H_t) over the given tokens, ρ the importance weight.
 
     Args:
         kl: key of `KL_ESTIMATORS`.
         kl_weight: β; 0 leaves the reference out.
+        entropy_weight: λ, of the entropy H in nats.
     """
     weights_T = variant.weights(tokens, totals)
     objective = variant.objective(tokens, clip)
@@ -120,6 +131,10 @@ def policy_loss(
         value_T = value_T - kl_weight * KL_ESTIMATORS[kl](tokens.logprobs_T, tokens.reference_T, ratio_T)
         with torch.no_grad():
             kl_sum = float(KL_ESTIMATORS["k3"](tokens.logprobs_T, tokens.reference_T, ratio_T).sum())
+    if tokens.importance_T is not None:
+        value_T = value_T * tokens.importance_T
+    if tokens.entropy_T is not None and entropy_weight:
+        value_T = value_T + entropy_weight * tokens.entropy_T
     with torch.no_grad():
         error = float((ratio_T - 1).abs().max()) if ratio_T.numel() else 0.0
     return LossParts(-(weights_T * value_T).sum(), kl_sum, float(objective.is_clipped_T.sum()), error)
