@@ -156,6 +156,7 @@ class PolicySettings(Section):
     completions: int = Field(default=8, ge=2, description="answers a prompt")
     max_new_tokens: int = Field(default=48, ge=1, description="tokens of an answer at most")
     temperature: float = Field(default=1.0, gt=0, description="of sampling; divides the logits in policy, old policy and reference alike")
+    updates_per_rollout: int = Field(default=1, ge=1, description="optimiser steps a rollout's groups are cut into; 1: no old-policy pass, and the ratio is 1 (2503.14476 takes 16)")
     loss: Literal["grpo", "dapo", "dr_grpo", "gspo", "cispo"] = Field(default="dapo", description="one file each in components/training/policy/losses, with its source")
     clip_low: float | None = Field(default=None, gt=0, description="the ratio is clipped to [1 − clip_low, 1 + clip_high]; null: the loss's own, which is right for its ratio (grpo, dapo, dr_grpo 0.2; gspo, of whole answers, 3.0e-4; cispo 1: none)")
     clip_high: float | None = Field(default=None, gt=0, description="null: the loss's own (grpo, dr_grpo 0.2; dapo 0.28; gspo 4.0e-4; cispo 4)")
