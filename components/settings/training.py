@@ -170,6 +170,8 @@ class PolicySettings(Section):
         default="sum", description="sum: rewards are summed, then normalised; per_reward: each is normalised first (GDPO, 2601.05242)"
     )
     mask_truncated: bool = Field(default=True, description="leave answers cut at max_new_tokens out of the loss")
+    overlong_buffer: int = Field(default=0, ge=0, description="last tokens before max_new_tokens over which the reward `overlong` falls from 0 to −1 (2503.14476 eq. 13); 0: no such reward")
+    verifier_rollouts: int = Field(default=1, ge=1, description="times an answer is judged, scores averaged; above 1 where the judge itself samples")
     refill_rounds: int = Field(default=1, ge=0, description="further rounds of prompts a step, in place of groups without spread")
     table_every: int = Field(default=40, ge=1, description="steps between completions tables")
     reward_weights: dict[str, float] = Field(default_factory=dict, description="weight of each reward in the sum; 1 where absent")
@@ -181,3 +183,9 @@ class PolicySettings(Section):
     micro_tokens: int = Field(default=4096, ge=64, description="tokens in one forward pass at most; on a CPU few enough for its cache")
     precision: Precision = Field(default="auto", description="of products; auto: what this processor multiplies faster")
     kl_limit: float = Field(default=5.0, gt=0, description="mean KL to the reference (nats a token) above which the run stops as diverged")
+
+    @model_validator(mode="after")
+    def _buffer_fits(self) -> "PolicySettings":
+        if self.overlong_buffer > self.max_new_tokens:
+            raise ValueError(f"overlong_buffer ({self.overlong_buffer}) must not be above max_new_tokens ({self.max_new_tokens})")
+        return self

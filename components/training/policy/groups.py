@@ -88,6 +88,8 @@ def reward_tensors(groups: Sequence[Group]) -> dict[str, Tensor]:
 def live_groups(groups: Sequence[Group], advantages_BG: Tensor, *, mask_truncated: bool) -> list[LiveGroup]:
     """Return the groups with spread, without unscored answers and, if asked, without truncated ones.
 
+    An empty answer counts as an answer; a group of nothing but empty ones has no token to learn from and is left out.
+
     Args:
         advantages_BG: (prompts, completions); a row of zeros is a group without spread.
     """
@@ -100,7 +102,7 @@ def live_groups(groups: Sequence[Group], advantages_BG: Tensor, *, mask_truncate
             for answer, advantage in zip(group.answers, row, strict=True)
             if is_scored(answer) and not (mask_truncated and answer.is_truncated)
         ]
-        if kept:
+        if any(answer.ids for answer, _ in kept):
             live.append(LiveGroup(group.prompt.ids, tuple(item[0] for item in kept), tuple(item[1] for item in kept)))
     return live
 
