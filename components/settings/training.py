@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from components.settings.base import Section
 
 Precision = Literal["auto", "float32", "bfloat16"]  # see components/modeling/precision.py
+AdvantageScale = Literal["group", "batch", "none"]  # see components/training/policy/advantages.py
 
 
 class ModelSettings(Section):
@@ -165,7 +166,7 @@ class PolicySettings(Section):
     entropy_weight: float = Field(default=0.0, ge=0, description="weight of the policy's entropy (nats a token) in the objective")
     importance_cap: float = Field(default=0.0, ge=0, description="cap of π_old / sampler a token, where the sampler is not the trainer itself (about 2); 0: no correction")
     sequence_gap_limit: float = Field(default=0.0, ge=0, description="answers whose mean log(π_old / sampler) is further from 0 (nats a token) are left out; 0: none")
-    scale_advantages: bool = True
+    scale_advantages: AdvantageScale = Field(default="group", description="standard deviation that centred rewards are divided by: of their group (2402.03300), of all the step's rewards (2508.08221), or none (2503.20783)")
     combine_rewards: Literal["sum", "per_reward"] = Field(
         default="sum", description="sum: rewards are summed, then normalised; per_reward: each is normalised first (GDPO, 2601.05242)"
     )
