@@ -13,7 +13,6 @@ def answer_tokens(
     batch: Sequence[LiveGroup],
     logprobs_T: Tensor,
     *,
-    old_T: Tensor | None,
     reference_T: Tensor | None,
     entropy_T: Tensor | None = None,
 ) -> AnswerTokens:
@@ -21,13 +20,12 @@ def answer_tokens(
 
     Args:
         logprobs_T: of every answer token under the policy, (tokens,), in the order of `pack_groups`; so are the others.
-        old_T: under the old policy; None: the current policy is the old one.
     """
     lengths_A = torch.tensor([len(answer.ids) for group in batch for answer in group.answers])
     advantages_A = torch.tensor([value for group in batch for value in group.advantages], dtype=torch.float32)
     return AnswerTokens(
         logprobs_T=logprobs_T,
-        old_T=logprobs_T.detach() if old_T is None else old_T,
+        old_T=_old_logprobs(batch, logprobs_T.detach()),
         reference_T=reference_T,
         advantages_T=advantages_A.repeat_interleave(lengths_A),
         lengths_A=lengths_A,
@@ -38,3 +36,8 @@ def answer_tokens(
 def sampler_logprobs(batch: Sequence[LiveGroup]) -> Tensor:
     """Return the log-probability the sampler gave each answer token, (tokens,), float32."""
     return torch.tensor([value for group in batch for answer in group.answers for value in answer.sampler_logprobs])
+
+
+def _old_logprobs(batch: Sequence[LiveGroup], current_T: Tensor) -> Tensor:
+    parts = current_T.split([group.answer_tokens for group in batch])
+    return torch.cat([part if group.old_T is None else group.old_T for group, part in zip(batch, parts, strict=True)])

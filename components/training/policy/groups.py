@@ -5,7 +5,7 @@ again, and no row is dropped before the group's statistics are taken (pitfalls 2
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -53,11 +53,16 @@ class Group:
 
 @dataclass(frozen=True)
 class LiveGroup:
-    """What of a group enters the loss: scored answers that are not masked, each with its advantage."""
+    """What of a group enters the loss: scored answers that are not masked, each with its advantage.
+
+    `old_T` are the log-probabilities of its answers' tokens, end to end, under the policy that drew them; None: that is the
+    current policy.
+    """
 
     prompt_ids: tuple[int, ...]
     answers: tuple[Answer, ...]
     advantages: tuple[float, ...]
+    old_T: Tensor | None = field(default=None, compare=False)
 
     @property
     def answer_tokens(self) -> int:

@@ -8,11 +8,11 @@ second step on the ratio leaves 1 and the clip range matters. A loss's totals ar
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from itertools import pairwise
 from time import perf_counter
 
 import torch
-from torch import Tensor
 from transformers import PreTrainedModel
 
 from components.settings.training import PolicySettings
@@ -40,11 +40,10 @@ def update_on_rollout(
     """
     parts = cut_evenly(groups, settings.updates_per_rollout)
     started = perf_counter()
-    old = [old_logprobs(model, part, settings=settings) if index else None for index, part in enumerate(parts)]
+    parts = parts[:1] + [with_old_logprobs(model, part, settings=settings) for part in parts[1:]]
     seconds_old = perf_counter() - started
     updates = [
-        update_policy(model, reference, optimiser, part, settings=settings, learning_rate=learning_rate, old=part_old)
-        for part, part_old in zip(parts, old, strict=True)
+        update_policy(model, reference, optimiser, part, settings=settings, learning_rate=learning_rate) for part in parts
     ]
     if updates:
         updates[0].seconds_old = seconds_old
@@ -59,14 +58,17 @@ def cut_evenly(groups: Sequence[LiveGroup], parts: int) -> list[list[LiveGroup]]
 
 
 @torch.no_grad()
-def old_logprobs(model: PreTrainedModel, groups: Sequence[LiveGroup], *, settings: PolicySettings) -> list[Tensor]:
-    """Return the log-probabilities of the groups' answer tokens under the model as it is, by micro-batch: (tokens,) each."""
-    return [
-        answer_logprobs(
-            model, pack_groups(batch), temperature=settings.temperature, precision=settings.precision, with_entropy=False
-        )[0]
-        for batch in micro_batches(groups, settings.micro_tokens)
-    ]
+def with_old_logprobs(
+    model: PreTrainedModel, groups: Sequence[LiveGroup], *, settings: PolicySettings
+) -> list[LiveGroup]:
+    """Return the groups with the log-probabilities of their answers under the model as it is now."""
+    scoring = {"temperature": settings.temperature, "precision": settings.precision}
+    scored: list[LiveGroup] = []
+    for batch in micro_batches(groups, settings.micro_tokens):
+        old_T, _ = answer_logprobs(model, pack_groups(batch), with_entropy=False, **scoring)
+        parts = old_T.split([group.answer_tokens for group in batch])
+        scored += [replace(group, old_T=part) for group, part in zip(batch, parts, strict=True)]
+    return scored
 
 
 def whole_rollout(updates: Sequence[UpdateStatistics]) -> UpdateStatistics:

@@ -10,7 +10,7 @@ from dataclasses import dataclass, replace
 from time import perf_counter
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from transformers import PreTrainedModel
 
 from components.errors import Diverged
@@ -76,26 +76,19 @@ class UpdateStatistics:
 
 
 def accumulate_gradients(
-    model: PreTrainedModel,
-    reference: PreTrainedModel | None,
-    groups: Sequence[LiveGroup],
-    *,
-    settings: PolicySettings,
-    old: Sequence[Tensor] | None = None,
+    model: PreTrainedModel, reference: PreTrainedModel | None, groups: Sequence[LiveGroup], *, settings: PolicySettings
 ) -> UpdateStatistics:
     """Add the gradient of the step's policy loss to the model's parameters, micro-batch by micro-batch.
 
     Args:
         reference: frozen model of the KL penalty; None without one.
-        old: log-probabilities under the old policy, of each micro-batch; None: the current policy is the old one.
     """
     answers = [answer for group in groups for answer in group.answers]
     totals = StepTotals(len(answers), sum(len(answer.ids) for answer in answers), settings.max_new_tokens)
     variant = LOSSES[settings.loss]
     clip = clip_range(variant, low=settings.clip_low, high=settings.clip_high)
     statistics = UpdateStatistics()
-    batches = micro_batches(groups, settings.micro_tokens)
-    for batch, old_T in zip(batches, old or [None] * len(batches), strict=True):
+    for batch in micro_batches(groups, settings.micro_tokens):
         started = perf_counter()
         packed = pack_groups(batch)
         scoring = {"temperature": settings.temperature, "precision": settings.precision}
@@ -103,7 +96,7 @@ def accumulate_gradients(
             reference_T = answer_logprobs(reference, packed, with_entropy=False, **scoring)[0] if reference is not None else None
         scored = perf_counter()
         logprobs_T, entropy_T = answer_logprobs(model, packed, **scoring)
-        tokens = answer_tokens(batch, logprobs_T, old_T=old_T, reference_T=reference_T, entropy_T=entropy_T)
+        tokens = answer_tokens(batch, logprobs_T, reference_T=reference_T, entropy_T=entropy_T)
         gap_T = tokens.old_T - sampler_logprobs(batch)
         correction = sampler_correction(
             gap_T, tokens.lengths_A, cap=settings.importance_cap, gap_limit=settings.sequence_gap_limit
@@ -129,9 +122,8 @@ def update_policy(
     *,
     settings: PolicySettings,
     learning_rate: float,
-    old: Sequence[Tensor] | None = None,
 ) -> UpdateStatistics:
-    """Take one optimiser step; `old` as for `accumulate_gradients`.
+    """Take one optimiser step.
 
     Raises:
         Diverged: the loss or the gradient is not finite, or the KL to the reference is above `kl_limit`; the weights
@@ -139,7 +131,7 @@ def update_policy(
     """
     optimiser.set_rate(learning_rate)
     optimiser.zero_grad(set_to_none=True)
-    statistics = accumulate_gradients(model, reference, groups, settings=settings, old=old)
+    statistics = accumulate_gradients(model, reference, groups, settings=settings)
     norm = nn.utils.clip_grad_norm_(model.parameters(), settings.optimiser.clip_norm)
     statistics.gradient_norm = float(norm)
     refuse_divergence(statistics, kl_limit=settings.kl_limit)
