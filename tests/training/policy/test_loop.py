@@ -81,7 +81,7 @@ def test_a_killed_run_goes_on_to_the_same_weights_and_metrics(
     assert _metrics(tmp_path / "whole") == _metrics(tmp_path / "cut")
 
 
-@pytest.mark.parametrize("loss", ["dapo", "gspo", "cispo"])
+@pytest.mark.parametrize("loss", ["dapo", "gspo"])
 def test_several_updates_a_rollout_are_clipped_and_resume_to_the_same_weights(
     loss, tmp_path, tiny_model, tiny_tokenizer, toy_prompts, vowel_reward, toy_settings
 ):
@@ -90,7 +90,7 @@ def test_several_updates_a_rollout_are_clipped_and_resume_to_the_same_weights(
     _train(whole, tiny_tokenizer, toy_prompts, vowel_reward, settings, tmp_path / "whole")
     steps = [values for _, values in _metrics(tmp_path / "whole") if "kl" in values]
     assert all(values["ratio_error"] > 0 for values in steps)
-    assert loss == "cispo" or max(values["clip_share"] for values in steps) > 0
+    assert max(values["clip_share"] for values in steps) > 0
     checkpoint, _ = CheckpointFolder(tmp_path / "whole" / "checkpoints", key="k").latest()
     taken = {int(value) for name, value in checkpoint.tensors.items() if name.endswith(".step")}
     assert taken == {16}  # optimiser steps: 4 rollouts of 4 updates

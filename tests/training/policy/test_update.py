@@ -67,8 +67,8 @@ def test_one_batch_of_eight_groups_equals_eight_of_one(loss, tiny_model, toy_set
     generator = torch.Generator().manual_seed(6)
 
     def sampled(length: int) -> Answer:
-        # a random policy over 512 tokens gives each about −6.24; the sampler, off by up to ±.6, about −6.2
-        logprobs = (-6.2 + torch.randn(length, generator=generator) * 0.3).tolist()
+        # a random policy over 310 tokens gives each about −5.74; the sampler as much, give or take .3
+        logprobs = (-5.74 + torch.randn(length, generator=generator) * 0.3).tolist()
         return replace(answer(tuple(torch.randint(4, 300, (length,), generator=generator).tolist())), sampler_logprobs=tuple(logprobs))
 
     eight = [
@@ -120,7 +120,7 @@ def test_entropy_bonus_has_the_gradient_of_the_dense_entropy(tiny_model, toy_set
 
 
 def test_the_sampler_correction_reaches_the_update_and_is_counted(tiny_model, toy_settings, groups):
-    # The fixture's sampler gave every token −1; a random policy over 512 gives about −6.2: π_old / s is far below any cap.
+    # The fixture's sampler gave every token −1; a random policy over 310 gives about −5.7: π_old / s is far below any cap.
     settings = toy_settings(kl_weight=0.0, importance_cap=2.0)
     corrected, plain, masked = tiny_model(), tiny_model(), tiny_model()
     statistics = accumulate_gradients(corrected, None, groups, settings=settings)
