@@ -1,7 +1,9 @@
 """Log-probabilities of chosen tokens, temperature-scaled, in float32 and in chunks: logits are never held whole.
 
-log p(token) = z_token / temperature - logsumexp(z / temperature). The backward recomputes each chunk's logits, one
-product more for memory that does not grow with tokens × vocabulary.
+With u = z / temperature: log p(token) = u_token - logsumexp(u), and the entropy is H = logsumexp(u) - Σ p u. The
+backward recomputes each chunk's logits, one product more for memory that does not grow with tokens × vocabulary:
+
+    ∂ log p(token) / ∂u_j = [j = token] - p_j        ∂H / ∂u_j = -p_j (log p_j + H)
 """
 
 from typing import TYPE_CHECKING
@@ -39,7 +41,7 @@ def logprobs_and_entropy(
     precision: Precision,
     with_entropy: bool = False,
 ) -> tuple[Tensor, Tensor]:
-    """Return `selected_logprobs` and each token's entropy in nats (not differentiable; zeros unless asked for)."""
+    """Return `selected_logprobs` and each token's entropy in nats, both differentiable; entropy is zeros unless asked for."""
     dtype = dtype_of(precision)
     head_VD = model.get_output_embeddings().weight.to(dtype)
     return _SelectedLogprobs.apply(hidden_TD.to(dtype), head_VD, targets_T, temperature, with_entropy)
@@ -60,21 +62,30 @@ class _SelectedLogprobs(torch.autograd.Function):
             if with_entropy:
                 shares = (logits - normalisers_T[part, None]).exp_()
                 entropy_T[part] = normalisers_T[part] - shares.mul_(logits).sum(dim=-1)
-        ctx.save_for_backward(hidden_TD, head_VD, targets_T, normalisers_T)
+        ctx.save_for_backward(hidden_TD, head_VD, targets_T, normalisers_T, entropy_T)
         ctx.temperature, ctx.chunk = temperature, chunk
-        ctx.mark_non_differentiable(entropy_T)
+        ctx.set_materialize_grads(False)  # an entropy that no loss uses costs the backward nothing
+        if not with_entropy:
+            ctx.mark_non_differentiable(entropy_T)
         return logprobs_T, entropy_T
 
     @staticmethod
-    def backward(ctx, grad_T, _):  # type: ignore[no-untyped-def]
-        hidden_TD, head_VD, targets_T, normalisers_T = ctx.saved_tensors
+    def backward(ctx, grad_T, grad_entropy_T):  # type: ignore[no-untyped-def]
+        hidden_TD, head_VD, targets_T, normalisers_T, entropy_T = ctx.saved_tensors
+        grad_T = torch.zeros_like(normalisers_T) if grad_T is None else grad_T
         grad_hidden = torch.empty_like(hidden_TD)
         grad_head = torch.zeros(head_VD.shape, dtype=torch.float32)
         for start in range(0, len(targets_T), ctx.chunk):
             part = slice(start, start + ctx.chunk)
             scale = grad_T[part, None] / ctx.temperature
             logits = functional.linear(hidden_TD[part], head_VD).float().div_(ctx.temperature)
-            grad_logits = logits.sub_(normalisers_T[part, None]).exp_().mul_(-scale)
+            logs = logits.sub_(normalisers_T[part, None])
+            if grad_entropy_T is None:
+                grad_logits = logs.exp_().mul_(-scale)
+            else:
+                shares = logs.exp()
+                entropy_scale = grad_entropy_T[part, None] / ctx.temperature
+                grad_logits = logs.add_(entropy_T[part, None]).mul_(entropy_scale).add_(scale).mul_(shares).neg_()
             grad_logits.scatter_add_(1, targets_T[part, None], scale)
             grad_logits = grad_logits.to(hidden_TD.dtype)
             grad_hidden[part] = grad_logits @ head_VD

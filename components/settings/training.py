@@ -7,6 +7,7 @@ from pydantic import Field, model_validator
 from components.settings.base import Section
 
 Precision = Literal["auto", "float32", "bfloat16"]  # see components/modeling/precision.py
+AdvantageScale = Literal["group", "batch", "none"]  # see components/training/policy/advantages.py
 
 
 class ModelSettings(Section):
@@ -151,32 +152,44 @@ class PolicySettings(Section):
     """One GRPO stage."""
 
     optimiser: OptimiserSettings
-    steps: int = Field(ge=1, description="optimiser steps; the epochs follow from it")
-    prompts_per_step: int = Field(default=32, ge=1)
+    steps: int = Field(ge=1, description="rollouts, each followed by its updates; the epochs follow from it")
+    prompts_per_step: int = Field(default=32, ge=1, description="groups a rollout")
     completions: int = Field(default=8, ge=2, description="answers a prompt")
-    max_new_tokens: int = Field(default=48, ge=1)
-    temperature: float = Field(default=1.0, gt=0)
-    loss: Literal["grpo", "dapo", "dr_grpo"] = "dapo"
-    clip_low: float = Field(default=0.2, gt=0)
-    clip_high: float = Field(default=0.28, gt=0)
-    kl_weight: float = Field(default=0.01, ge=0)
-    kl: Literal["ratio_k3", "k2", "k3"] = "ratio_k3"
-    scale_advantages: bool = True
+    max_new_tokens: int = Field(default=48, ge=1, description="tokens of an answer at most")
+    temperature: float = Field(default=1.0, gt=0, description="of sampling; divides the logits in policy, old policy and reference alike")
+    updates_per_rollout: int = Field(default=1, ge=1, description="optimiser steps a rollout's groups are cut into; 1: no old-policy pass, and the ratio is 1 (2503.14476 takes 16)")
+    loss: Literal["grpo", "dapo", "dr_grpo", "gspo", "cispo"] = Field(default="dapo", description="one file each in components/training/policy/losses, with its source")
+    clip_low: float | None = Field(default=None, gt=0, description="the ratio is clipped to [1 − clip_low, 1 + clip_high]; null: the loss's own, which is right for its ratio (grpo, dapo, dr_grpo 0.2; gspo, of whole answers, 3.0e-4; cispo 1: none)")
+    clip_high: float | None = Field(default=None, gt=0, description="null: the loss's own (grpo, dr_grpo 0.2; dapo 0.28; gspo 4.0e-4; cispo 4)")
+    kl_weight: float = Field(default=0.01, ge=0, description="weight of the KL to the model the stage began with; 0: no reference is kept")
+    kl: Literal["ratio_k3", "k2", "k3"] = Field(default="ratio_k3", description="estimator of the KL, nats a token; as a loss only ratio_k3 and k2 have its gradient")
+    entropy_weight: float = Field(default=0.0, ge=0, description="weight of the policy's entropy (nats a token) in the objective")
+    importance_cap: float = Field(default=0.0, ge=0, description="cap of π_old / sampler a token, where the sampler is not the trainer itself (about 2); 0: no correction")
+    sequence_gap_limit: float = Field(default=0.0, ge=0, description="answers whose mean log(π_old / sampler) is further from 0 (nats a token) are left out; 0: none")
+    scale_advantages: AdvantageScale = Field(default="group", description="standard deviation that centred rewards are divided by: of their group (2402.03300), of all the step's rewards (2508.08221), or none (2503.20783)")
     combine_rewards: Literal["sum", "per_reward"] = Field(
-        default="sum", description="sum: rewards are summed, then normalised; per_reward: each is normalised first (GDPO)"
+        default="sum", description="sum: rewards are summed, then normalised; per_reward: each is normalised first (GDPO, 2601.05242)"
     )
     mask_truncated: bool = Field(default=True, description="leave answers cut at max_new_tokens out of the loss")
+    overlong_buffer: int = Field(default=0, ge=0, description="last tokens before max_new_tokens over which the reward `overlong` falls from 0 to −1 (2503.14476 eq. 13); 0: no such reward")
+    verifier_rollouts: int = Field(default=1, ge=1, description="times an answer is judged, scores averaged; above 1 where the judge itself samples")
     refill_rounds: int = Field(default=1, ge=0, description="further rounds of prompts a step, in place of groups without spread")
     table_every: int = Field(default=40, ge=1, description="steps between completions tables")
-    reward_weights: dict[str, float] = Field(default_factory=dict, description="weight of each reward in the sum")
+    reward_weights: dict[str, float] = Field(default_factory=dict, description="weight of each reward in the sum; 1 where absent")
     reward_bound: float = Field(default=1.0, gt=0, description="general stage: reward models' scores are cut at this many standard deviations of the rewards they were tuned on")
     epochs: int = Field(default=3, ge=1, description="passes over the prompts at least; mastered ones leave at the start of each")
-    mastered_pass_rate: float = Field(default=0.95, gt=0, le=1)
+    mastered_pass_rate: float = Field(default=0.95, gt=0, le=1, description="mean score of a prompt's answers from which it counts as mastered")
     readmission: float = Field(default=0.1, ge=0, le=1, description="chance that a mastered prompt is looked at again in an epoch")
-    checkpoint_every: int = Field(default=25, ge=1)
+    checkpoint_every: int = Field(default=25, ge=1, description="steps between checkpoints")
     validate_every: int = Field(default=0, ge=0, description="general stage: steps between looks at the answers to validation queries; the weights of the best look are kept; 0: no looks")
     patience: int = Field(default=0, ge=0, description="looks without a better one before the end; 0: never early")
     measured_cases: int = Field(default=400, ge=4, description="validation queries answered at every look")
     micro_tokens: int = Field(default=4096, ge=64, description="tokens in one forward pass at most; on a CPU few enough for its cache")
     precision: Precision = Field(default="auto", description="of products; auto: what this processor multiplies faster")
     kl_limit: float = Field(default=5.0, gt=0, description="mean KL to the reference (nats a token) above which the run stops as diverged")
+
+    @model_validator(mode="after")
+    def _buffer_fits(self) -> "PolicySettings":
+        if self.overlong_buffer > self.max_new_tokens:
+            raise ValueError(f"overlong_buffer ({self.overlong_buffer}) must not be above max_new_tokens ({self.max_new_tokens})")
+        return self

@@ -29,6 +29,33 @@ def test_equal_to_log_softmax_with_gradients(tiny_model, monkeypatch, chunk, tem
         torch.testing.assert_close(gradient, reference, rtol=0, atol=1e-5)
 
 
+@pytest.mark.parametrize("chunk", [1 << 22, 5 * 512], ids=["one chunk", "chunks of 5"])
+@pytest.mark.parametrize("with_logprobs", [True, False], ids=["both", "entropy alone"])
+def test_entropy_gradient_is_that_of_a_dense_softmax(tiny_model, monkeypatch, chunk, with_logprobs):
+    monkeypatch.setattr(logprobs, "CHUNK_ELEMENTS", chunk)
+    generator = torch.Generator().manual_seed(0)
+    hidden = torch.randn(13, 32, generator=generator, requires_grad=True)
+    targets = torch.randint(0, len(tiny_model.lm_head.weight), (13,), generator=generator)
+    first, second = torch.randn(2, 13, generator=generator)
+    inputs = (hidden, tiny_model.lm_head.weight)
+    logprob, entropy = logprobs_and_entropy(
+        tiny_model, hidden, targets, temperature=0.7, precision="float32", with_entropy=True
+    )
+    loss = (entropy * second).sum() + ((logprob * first).sum() if with_logprobs else 0)
+    actual = torch.autograd.grad(loss, inputs)
+    full = (tiny_model.lm_head(hidden) / 0.7).log_softmax(dim=-1)
+    dense = -((full.exp() * full).sum(dim=-1) * second).sum()
+    dense = dense + ((full.gather(1, targets[:, None])[:, 0] * first).sum() if with_logprobs else 0)
+    for gradient, reference in zip(actual, torch.autograd.grad(dense, inputs), strict=True):
+        torch.testing.assert_close(gradient, reference, rtol=0, atol=1e-5)
+
+
+def test_entropy_that_was_not_asked_for_is_zero_and_carries_no_gradient(tiny_model):
+    hidden = torch.randn(4, 32, requires_grad=True)
+    _, entropy = logprobs_and_entropy(tiny_model, hidden, torch.tensor([1, 2, 3, 4]), precision="float32")
+    assert entropy.eq(0).all() and not entropy.requires_grad
+
+
 def test_targets_of_no_weight_add_no_gradient(tiny_model):
     hidden = torch.randn(4, 32, requires_grad=True)
     logprob = selected_logprobs(tiny_model, hidden, torch.tensor([1, 2, 3, 4]), precision="float32")

@@ -50,6 +50,13 @@ def test_overrides_come_last_and_are_validated():
         load_settings(PARAMS, overrides={"ift.stps": 7})
 
 
+def test_policy_settings_that_cannot_work_are_refused():
+    with pytest.raises(SettingsError, match=r"overlong_buffer \(60\) must not be above max_new_tokens \(48\)"):
+        load_settings(PARAMS, overrides={"grpo_reasoning.overlong_buffer": 60})
+    with pytest.raises(SettingsError, match=r"grpo_reasoning\.scale_advantages.*'group', 'batch' or 'none'"):
+        load_settings(PARAMS, overrides={"grpo_reasoning.scale_advantages": True})
+
+
 def test_a_missing_file_says_what_to_do(tmp_path):
     with pytest.raises(SettingsError, match="no such file"):
         load_settings(tmp_path / "params.yaml")

@@ -17,6 +17,7 @@ from components.training.policy.groups import (
     live_groups,
     reward_tensors,
 )
+from components.training.policy.overlong import penalise_overlong
 from components.training.policy.resampling import PromptResampler
 from components.training.policy.rollouts import rollout_seed, sample_groups
 
@@ -85,10 +86,15 @@ def collect_groups(
             temperature=settings.temperature,
             seed=rollout_seed(seed, step=step, part=part),
         )
-        batch = sample_groups(sampler, chosen, reward, options=options, first_group=len(collected.groups))
+        batch = sample_groups(
+            sampler, chosen, reward,
+            options=options, first_group=len(collected.groups), verifier_rollouts=settings.verifier_rollouts,
+        )  # fmt: skip
         for group in batch.groups:
             _observe(resampler, group, mastery)
-        collected.groups.extend(batch.groups)
+        collected.groups.extend(
+            penalise_overlong(batch.groups, limit=settings.max_new_tokens, buffer=settings.overlong_buffer)
+        )
         collected.unscored += batch.unscored
         collected.seconds_generate += batch.seconds_generate
         collected.seconds_score += batch.seconds_score

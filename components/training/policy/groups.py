@@ -5,7 +5,7 @@ again, and no row is dropped before the group's statistics are taken (pitfalls 2
 """
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -53,11 +53,16 @@ class Group:
 
 @dataclass(frozen=True)
 class LiveGroup:
-    """What of a group enters the loss: scored answers that are not masked, each with its advantage."""
+    """What of a group enters the loss: scored answers that are not masked, each with its advantage.
+
+    `old_T` are the log-probabilities of its answers' tokens, end to end, under the policy that drew them; None: that is the
+    current policy.
+    """
 
     prompt_ids: tuple[int, ...]
     answers: tuple[Answer, ...]
     advantages: tuple[float, ...]
+    old_T: Tensor | None = field(default=None, compare=False)
 
     @property
     def answer_tokens(self) -> int:
@@ -88,6 +93,8 @@ def reward_tensors(groups: Sequence[Group]) -> dict[str, Tensor]:
 def live_groups(groups: Sequence[Group], advantages_BG: Tensor, *, mask_truncated: bool) -> list[LiveGroup]:
     """Return the groups with spread, without unscored answers and, if asked, without truncated ones.
 
+    An empty answer counts as an answer; a group of nothing but empty ones has no token to learn from and is left out.
+
     Args:
         advantages_BG: (prompts, completions); a row of zeros is a group without spread.
     """
@@ -100,7 +107,7 @@ def live_groups(groups: Sequence[Group], advantages_BG: Tensor, *, mask_truncate
             for answer, advantage in zip(group.answers, row, strict=True)
             if is_scored(answer) and not (mask_truncated and answer.is_truncated)
         ]
-        if kept:
+        if any(answer.ids for answer, _ in kept):
             live.append(LiveGroup(group.prompt.ids, tuple(item[0] for item in kept), tuple(item[1] for item in kept)))
     return live
 

@@ -7,7 +7,7 @@ With l = log(π_ref / π_θ) of the sampled token and r = π_θ / π_old:
     ratio_k3  r · (e^l − l − 1)
 
 As a value k3 is unbiased on-policy; as a loss its gradient is not that of the reverse KL. k2 and ratio×k3 give the
-true gradient (tests/training/test_kl.py checks all three against the exact gradient of a categorical).
+true gradient (tests/training/policy/test_kl.py checks all three against the exact gradient of a categorical).
 """
 
 from collections.abc import Callable

@@ -1,10 +1,11 @@
 """The GRPO loop: sample groups, judge them, take one optimiser step, again (report §3.3–3.4, arXiv:2402.03300).
 
     take prompts (mastered ones left at the epoch's start) → sample → rewards → advantages within the group
-    → drop groups without spread, refill → one optimiser step → record → checkpoint
+    → drop groups without spread, refill → one optimiser step, or several → record → checkpoint
 
-Departures from the report: one update a rollout, so the old policy is the current one and costs no pass; 8 or so
-rollouts a prompt at laptop scale instead of 32. Everything random is a function of (seed, step): no generator's state
+A step of the loop is a rollout and what is learnt from it. Departures from the report: one update a rollout, so the old
+policy is the current one and costs no pass (`updates_per_rollout` asks for more); 8 or so rollouts a prompt at laptop
+scale instead of 32. Everything random is a function of (seed, step): no generator's state
 has to survive a kill.
 """
 
@@ -25,8 +26,9 @@ from components.training.optimisation import MatrixOptimiser, create_optimiser
 from components.training.policy.collection import Collection, collect_groups, completion_rows
 from components.training.policy.groups import PolicyPrompt, RewardFunction
 from components.training.policy.resampling import PromptResampler
+from components.training.policy.rollout_updates import update_on_rollout, whole_rollout
 from components.training.policy.state import prompts_digest, restore_state, save_state, weights_digest
-from components.training.policy.update import UpdateStatistics, update_policy
+from components.training.policy.update import UpdateStatistics
 from components.training.schedule import learning_rate
 from components.training.selection import Measure, Selection
 
@@ -62,7 +64,7 @@ class PolicyRun:
     totals: dict[str, Any] = field(default_factory=lambda: {"rewards": [], "seconds": {}, "tokens": 0})
 
     def step(self, number: int) -> None:
-        """Collect, update and record one optimiser step.
+        """Collect, update and record one step.
 
         Raises:
             Diverged: see `update_policy`; or the policy does not start at its reference.
@@ -75,14 +77,12 @@ class PolicyRun:
         for epoch in self.resampler.history[epochs:]:
             self._record_epoch(epoch, number)
         rate = learning_rate(number, steps=self.settings.steps, settings=self.settings.optimiser)
-        statistics = UpdateStatistics()
-        if collected.live:
-            statistics = update_policy(
-                self.model, self.reference, self.optimiser, collected.live, settings=self.settings, learning_rate=rate
-            )
-        if number == 0:
-            refuse_drift_at_start(statistics)
-        self._record(number, rate, collected, statistics)
+        updates = update_on_rollout(
+            self.model, self.reference, self.optimiser, collected.live, settings=self.settings, learning_rate=rate
+        )
+        if number == 0 and updates:
+            refuse_drift_at_start(updates[0])
+        self._record(number, rate, collected, whole_rollout(updates))
 
     def look(self, step: int) -> None:
         """Measure the model on validation where that is due after `step` optimiser steps."""
@@ -93,7 +93,7 @@ class PolicyRun:
         values = collected.metrics(self.settings.reward_weights) | statistics.metrics() | {"learning_rate": rate}
         self.totals["rewards"].append(values["reward"])
         self.totals["tokens"] += values["sampled_tokens"]
-        for name in ("generate", "score", "reference", "policy"):
+        for name in ("generate", "score", "old", "reference", "policy"):
             spent = self.totals["seconds"]
             spent[name] = spent.get(name, 0.0) + values[f"seconds_{name}"]
         self.recorder.metrics(values, step=number)

@@ -1,7 +1,8 @@
 """Rollouts: sample a group of answers to each prompt and have every answer judged.
 
 A reward that fails is None: the answer is left out of its group's statistics and counted, never scored 0. A reward
-function that returns the wrong number of values, or values of the wrong type, is refused.
+function that returns the wrong number of values, or values of the wrong type, is refused. A judge that samples may be
+asked several times an answer (report §3.3: 8 rollouts of the verifier); its scores are averaged.
 """
 
 import math
@@ -41,6 +42,7 @@ def sample_groups(
     *,
     options: SamplingOptions,
     first_group: int = 0,
+    verifier_rollouts: int = 1,
 ) -> RolloutBatch:
     """Sample `options.samples` answers to each prompt and judge them.
 
@@ -54,7 +56,7 @@ def sample_groups(
     generated = perf_counter()
     flat = [completion for row in completions for completion in row]
     repeated = [prompt for prompt, row in zip(prompts, completions, strict=True) for _ in row]
-    rewards = checked_rewards(reward(repeated, [completion.text for completion in flat]), expected=len(flat))
+    rewards = judge_answers(reward, repeated, [completion.text for completion in flat], rollouts=verifier_rollouts)
     answers = [
         Answer(tuple(item.ids), tuple(item.logprobs), item.finish_reason, item.text, scores)
         for item, scores in zip(flat, rewards, strict=True)
@@ -64,6 +66,19 @@ def sample_groups(
         for index, prompt in enumerate(prompts)
     )
     return RolloutBatch(groups, generated - start, perf_counter() - generated)
+
+
+def judge_answers(
+    reward: RewardFunction, prompts: Sequence[PolicyPrompt], texts: Sequence[str], *, rollouts: int
+) -> list[dict[str, float | None]]:
+    """Return every answer's rewards, each the mean over `rollouts` judgements; None where none of them gave a number.
+
+    The judge is called once, with every answer `rollouts` times in a row, so that it can tell the repetitions apart.
+    """
+    asked = [prompt for prompt in prompts for _ in range(rollouts)]
+    repeated = [text for text in texts for _ in range(rollouts)]
+    judged = checked_rewards(reward(asked, repeated), expected=len(repeated))
+    return judged if rollouts == 1 else [_mean_rewards(judged[start : start + rollouts]) for start in range(0, len(judged), rollouts)]
 
 
 def checked_rewards(
@@ -90,3 +105,9 @@ def _checked_value(name: str, value: float | None, position: int) -> float | Non
     if not isinstance(value, int | float):
         raise DataError(f"reward {name}: answer {position}: expected a number or None, found {type(value).__name__}")
     return float(value) if math.isfinite(value) else None
+
+
+def _mean_rewards(judgements: Sequence[Mapping[str, float | None]]) -> dict[str, float | None]:
+    names = sorted({name for judgement in judgements for name in judgement})
+    scored = {name: [value for judgement in judgements if (value := judgement.get(name)) is not None] for name in names}
+    return {name: sum(values) / len(values) if values else None for name, values in scored.items()}

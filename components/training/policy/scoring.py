@@ -28,7 +28,7 @@ def answer_logprobs(
         packed: from `pack_groups`; shared by policy and reference.
         temperature: divides the logits before the float32 log-softmax.
     Returns:
-        Two (answer tokens,) float32 tensors, in the order groups → answers → tokens, in nats; the entropy carries no
+        Two (answer tokens,) float32 tensors, in the order groups → answers → tokens, in nats; both carry a
         gradient.
     """
     batch, predictors_T, targets_T = packed

@@ -1,23 +1,25 @@
 """One optimiser step on a batch of groups.
 
-With one update a rollout the old policy is the current one: its log-probabilities are the current ones, detached, and
-no pass is spent on them. The reference is scored in the same way, with the same packing, as the policy, so that where
-the weights are equal the log-probabilities are equal.
+In a rollout's first update the old policy is the current one: its log-probabilities are the current ones, detached, and
+no pass is spent on them (later ones: rollout_updates.py). The reference is scored in the same way, with the same
+packing, as the policy, so that where the weights are equal the log-probabilities are equal.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from time import perf_counter
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 from transformers import PreTrainedModel
 
 from components.errors import Diverged
 from components.settings.training import PolicySettings
 from components.training.optimisation import MatrixOptimiser
+from components.training.policy.answer_tokens import answer_tokens, sampler_logprobs
 from components.training.policy.groups import LiveGroup, micro_batches
-from components.training.policy.losses.loss import AnswerTokens, ClipRange, StepTotals, policy_loss
+from components.training.policy.importance import SamplerCorrection, sampler_correction
+from components.training.policy.losses.loss import LossParts, StepTotals, clip_range, policy_loss
 from components.training.policy.losses.registry import LOSSES
 from components.training.policy.scoring import answer_logprobs, pack_groups
 
@@ -33,10 +35,24 @@ class UpdateStatistics:
     clipped_sum: float = 0.0
     entropy_sum: float = 0.0
     sampler_gap_sum: float = 0.0
+    capped_sum: float = 0.0
+    masked_sum: float = 0.0
     ratio_error: float = 0.0
     gradient_norm: float = 0.0
+    seconds_old: float = 0.0
     seconds_reference: float = 0.0
     seconds_policy: float = 0.0
+
+    def add(self, parts: LossParts, correction: SamplerCorrection, *, entropy_sum: float, gap_sum: float) -> None:
+        """Add the sums of a micro-batch; the gap is |log π_old − log s|."""
+        self.loss += float(parts.loss.detach())
+        self.kl_sum += parts.kl_sum
+        self.clipped_sum += parts.clipped_sum
+        self.ratio_error = max(self.ratio_error, parts.ratio_error)
+        self.entropy_sum += entropy_sum
+        self.sampler_gap_sum += gap_sum
+        self.capped_sum += correction.capped
+        self.masked_sum += correction.masked
 
     def metrics(self) -> dict[str, float]:
         """Return means over the step's answer tokens."""
@@ -47,10 +63,13 @@ class UpdateStatistics:
             "entropy": self.entropy_sum / tokens,
             "clip_share": self.clipped_sum / tokens,
             "sampler_gap": self.sampler_gap_sum / tokens,
+            "importance_capped_share": self.capped_sum / tokens,
+            "importance_masked_share": self.masked_sum / tokens,
             "ratio_error": self.ratio_error,
             "gradient_norm": self.gradient_norm,
             "update_tokens": float(self.tokens),
             "packed_tokens": float(self.packed_tokens),
+            "seconds_old": self.seconds_old,
             "seconds_reference": self.seconds_reference,
             "seconds_policy": self.seconds_policy,
         }
@@ -66,7 +85,8 @@ def accumulate_gradients(
     """
     answers = [answer for group in groups for answer in group.answers]
     totals = StepTotals(len(answers), sum(len(answer.ids) for answer in answers), settings.max_new_tokens)
-    clip = ClipRange(settings.clip_low, settings.clip_high)
+    variant = LOSSES[settings.loss]
+    clip = clip_range(variant, low=settings.clip_low, high=settings.clip_high)
     statistics = UpdateStatistics()
     for batch in micro_batches(groups, settings.micro_tokens):
         started = perf_counter()
@@ -76,17 +96,17 @@ def accumulate_gradients(
             reference_T = answer_logprobs(reference, packed, with_entropy=False, **scoring)[0] if reference is not None else None
         scored = perf_counter()
         logprobs_T, entropy_T = answer_logprobs(model, packed, **scoring)
-        tokens = _answer_tokens(batch, logprobs_T, reference_T)
-        parts = policy_loss(
-            LOSSES[settings.loss], tokens, totals=totals, clip=clip, kl=settings.kl, kl_weight=settings.kl_weight
+        tokens = answer_tokens(batch, logprobs_T, reference_T=reference_T, entropy_T=entropy_T)
+        gap_T = tokens.old_T - sampler_logprobs(batch)
+        correction = sampler_correction(
+            gap_T, tokens.lengths_A, cap=settings.importance_cap, gap_limit=settings.sequence_gap_limit
         )
+        parts = policy_loss(
+            variant, replace(tokens, importance_T=correction.weights_T), totals=totals, clip=clip,
+            kl=settings.kl, kl_weight=settings.kl_weight, entropy_weight=settings.entropy_weight,
+        )  # fmt: skip
         parts.loss.backward()
-        statistics.loss += float(parts.loss.detach())
-        statistics.kl_sum += parts.kl_sum
-        statistics.clipped_sum += parts.clipped_sum
-        statistics.ratio_error = max(statistics.ratio_error, parts.ratio_error)
-        statistics.entropy_sum += float(entropy_T.detach().sum())
-        statistics.sampler_gap_sum += float((logprobs_T.detach() - _sampler_logprobs(batch)).abs().sum())
+        statistics.add(parts, correction, entropy_sum=float(entropy_T.detach().sum()), gap_sum=float(gap_T.abs().sum()))
         statistics.tokens += logprobs_T.numel()
         statistics.packed_tokens += sum(group.packed_tokens for group in batch)
         statistics.seconds_reference += scored - started
@@ -134,19 +154,3 @@ def refuse_divergence(statistics: UpdateStatistics, *, kl_limit: float) -> None:
             f"KL to the reference is {values['kl']:.2f} nats a token, above kl_limit ({kl_limit}): the policy has left "
             "the text it was tuned on; lower optimiser.learning_rate, or raise kl_weight"
         )
-
-
-def _answer_tokens(batch: Sequence[LiveGroup], logprobs_T: Tensor, reference_T: Tensor | None) -> AnswerTokens:
-    lengths = torch.tensor([len(answer.ids) for group in batch for answer in group.answers])
-    advantages = torch.tensor([value for group in batch for value in group.advantages], dtype=torch.float32)
-    return AnswerTokens(
-        logprobs_T=logprobs_T,
-        old_T=logprobs_T.detach(),
-        reference_T=reference_T,
-        advantages_T=advantages.repeat_interleave(lengths),
-        lengths_T=lengths.repeat_interleave(lengths).float(),
-    )
-
-
-def _sampler_logprobs(batch: Sequence[LiveGroup]) -> Tensor:
-    return torch.tensor([value for group in batch for answer in group.answers for value in answer.sampler_logprobs])

@@ -22,8 +22,34 @@ def test_one_right_of_four():
 
 
 def test_without_scale_only_the_mean_is_taken_away():
-    actual = group_advantages(torch.tensor([[1.0, 0.0, 0.0, 0.0]]), scale=False)
+    actual = group_advantages(torch.tensor([[1.0, 0.0, 0.0, 0.0]]), scale="none")
     torch.testing.assert_close(actual, torch.tensor([[0.75, -0.25, -0.25, -0.25]]))
+
+
+def test_batch_scale_divides_every_group_by_one_deviation():
+    # All eight: sum 4.5, sum of squares 4.25, variance (4.25 − 4.5²/8)/7 = .24554, std .49552
+    rewards = torch.tensor([[1.0, 0.0, 0.0, 0.0], [1.0, 1.0, 1.0, 0.5]])
+    actual = group_advantages(rewards, scale="batch", epsilon=0.0)
+    expected = torch.tensor([[0.75, -0.25, -0.25, -0.25], [0.125, 0.125, 0.125, -0.375]]) / 0.49552
+    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-4)
+
+
+def test_batch_scale_counts_groups_without_spread_and_leaves_unscored_answers_out():
+    # 1, 0 and 1, 1: sum 3, squares 3, variance (3 − 9/4)/3 = .25, std .5: ±.5/.5 = ±1; the equal group stays 0
+    actual = group_advantages(torch.tensor([[1.0, 0.0, NAN], [1.0, NAN, 1.0]]), scale="batch", epsilon=0.0)
+    torch.testing.assert_close(actual, torch.tensor([[1.0, -1.0, 0.0], [0.0, 0.0, 0.0]]))
+
+
+@pytest.mark.parametrize("scale", ["group", "batch", "none"])
+def test_a_batch_without_any_scored_reward_gives_zero(scale):
+    assert group_advantages(torch.full((2, 3), NAN), scale=scale).eq(0).all()
+
+
+def test_several_rewards_without_scale_are_centred_and_summed():
+    rewards = {"a": torch.tensor([[1.0, 0.0]]), "b": torch.tensor([[0.0, 4.0]])}
+    # a: ±.5; b: ∓2, weight .1: ∓.2; together ±.3
+    actual = combined_advantages(rewards, {"b": 0.1}, scale="none")
+    torch.testing.assert_close(actual, torch.tensor([[0.3, -0.3]]))
 
 
 def test_equal_rewards_with_float_noise_give_zero():

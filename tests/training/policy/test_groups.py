@@ -4,10 +4,10 @@ import pytest
 import torch
 
 from components.errors import DataError
-from components.generation.sampler import SamplingOptions
+from components.generation.sampler import Completion, SamplingOptions
 from components.generation.scripted_sampler import ScriptedSampler
 from components.training.policy.groups import Answer, Group, PolicyPrompt, live_groups, reward_tensors
-from components.training.policy.rollouts import checked_rewards, rollout_seed, sample_groups
+from components.training.policy.rollouts import checked_rewards, judge_answers, rollout_seed, sample_groups
 
 NAN = float("nan")
 PROMPT = PolicyPrompt("p", "toy", (1, 2, 3))
@@ -41,6 +41,13 @@ def test_an_answer_of_average_reward_still_counts_in_the_denominator():
     kept = live_groups([group], torch.tensor([[1.0, 0.0, -1.0]]), mask_truncated=True)
     assert kept[0].answer_tokens == 6
     assert kept[0].packed_tokens == 3 + 6
+
+
+def test_a_group_of_empty_answers_has_nothing_to_learn_from():
+    empty = Group(0, PROMPT, (answer(1.0, tokens=0), answer(0.0, tokens=0)))
+    mixed = Group(1, PROMPT, (answer(1.0, tokens=0), answer(0.0, tokens=3)))
+    kept = live_groups([empty, mixed], torch.tensor([[1.0, -1.0], [1.0, -1.0]]), mask_truncated=True)
+    assert [len(group.answers) for group in kept] == [2]
 
 
 def test_truncation_comes_from_the_finish_reason():
@@ -82,6 +89,42 @@ def test_sampled_ids_and_groups_stay_together():
     for group in batch.groups:
         for item in group.answers:
             assert item.rewards["correct"] == float(item.text == "yes")
+
+
+class RespellingSampler:
+    """Draws ids whose text, tokenised again, would be other ids."""
+
+    def generate(self, prompts, options, *, progress=None):
+        return [[Completion((5, 6, 7), (-0.1, -0.2, -0.3), "length", "abc")] * options.samples for _ in prompts]
+
+
+def test_sampled_ids_and_finish_reasons_are_kept_not_made_from_text():
+    batch = sample_groups(
+        RespellingSampler(), [PROMPT], lambda asked, texts: [{"correct": 1.0} for _ in texts], options=SamplingOptions(3, samples=2)
+    )
+    for item in batch.groups[0].answers:
+        assert item.ids == (5, 6, 7)
+        assert item.sampler_logprobs == (-0.1, -0.2, -0.3)
+        assert item.is_truncated
+
+
+def test_verifier_rollouts_are_averaged_and_failed_ones_left_out():
+    scores = iter([1.0, None, 0.0, None, None, None])
+
+    def judge(asked, texts):
+        assert texts == ["a"] * 3 + ["b"] * 3
+        return [{"correct": next(scores), "format": float(text == "a")} for text in texts]
+
+    # a: judged 1, unscored, 0: .5; b: never scored
+    assert judge_answers(judge, [PROMPT, PROMPT], ["a", "b"], rollouts=3) == [
+        {"correct": 0.5, "format": 1.0},
+        {"correct": None, "format": 0.0},
+    ]
+
+
+def test_a_judge_that_returns_one_value_an_answer_for_several_rollouts_is_refused():
+    with pytest.raises(DataError, match="2 values for 4 answers"):
+        judge_answers(lambda asked, texts: [{"a": 1.0}] * 2, [PROMPT, PROMPT], ["a", "b"], rollouts=2)
 
 
 def test_rollout_seeds_differ_by_step_and_round_and_never_change():

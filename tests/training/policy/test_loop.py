@@ -81,6 +81,85 @@ def test_a_killed_run_goes_on_to_the_same_weights_and_metrics(
     assert _metrics(tmp_path / "whole") == _metrics(tmp_path / "cut")
 
 
+@pytest.mark.parametrize("loss", ["dapo", "gspo"])
+def test_several_updates_a_rollout_are_clipped_and_resume_to_the_same_weights(
+    loss, tmp_path, tiny_model, tiny_tokenizer, toy_prompts, vowel_reward, toy_settings
+):
+    settings = toy_settings(steps=4, loss=loss, updates_per_rollout=4, checkpoint_every=1, entropy_weight=0.01)
+    whole = tiny_model()
+    _train(whole, tiny_tokenizer, toy_prompts, vowel_reward, settings, tmp_path / "whole")
+    steps = [values for _, values in _metrics(tmp_path / "whole") if "kl" in values]
+    assert all(values["ratio_error"] > 0 for values in steps)
+    assert max(values["clip_share"] for values in steps) > 0
+    checkpoint, _ = CheckpointFolder(tmp_path / "whole" / "checkpoints", key="k").latest()
+    taken = {int(value) for name, value in checkpoint.tensors.items() if name.endswith(".step")}
+    assert taken == {16}  # optimiser steps: 4 rollouts of 4 updates
+
+    calls = iter(range(1000))
+
+    def failing(prompts, texts):
+        if next(calls) >= 2:
+            raise Killed
+        return vowel_reward(prompts, texts)
+
+    with pytest.raises(Killed):
+        _train(tiny_model(), tiny_tokenizer, toy_prompts, failing, settings, tmp_path / "cut")
+    resumed = tiny_model()
+    _train(resumed, tiny_tokenizer, toy_prompts, vowel_reward, settings, tmp_path / "cut")
+    for (name, expected), actual in zip(whole.state_dict().items(), resumed.state_dict().values(), strict=True):
+        assert torch.equal(expected, actual), name
+    assert _metrics(tmp_path / "whole") == _metrics(tmp_path / "cut")
+
+
+def test_groups_of_32_answers_with_verifier_rollouts_and_an_overlong_penalty(
+    tmp_path, tiny_model, tiny_tokenizer, toy_prompts, toy_settings
+):
+    seen = []
+
+    def judge(prompts, texts):
+        seen.append(len(texts))
+        return [{"correct": float("a" in text)} if index % 2 else {"correct": None} for index, text in enumerate(texts)]
+
+    settings = toy_settings(
+        steps=2, prompts_per_step=2, completions=32, verifier_rollouts=2, overlong_buffer=3, table_every=1,
+        reward_weights={"overlong": 0.5},
+    )  # fmt: skip
+    _train(tiny_model(), tiny_tokenizer, toy_prompts, judge, settings, tmp_path)
+    assert seen == [2 * 32 * 2] * 2
+    first = next(values for _, values in _metrics(tmp_path) if "kl" in values)
+    assert first["unscored_answers"] == 0  # one judgement of each two failed
+    assert -1.0 <= first["reward/overlong"] < 0.0
+    assert first["reward"] == pytest.approx(first["reward/correct"] + 0.5 * first["reward/overlong"], abs=1e-6)
+    assert first["live_groups"] > 0 and first["kl"] == 0.0 and first["ratio_error"] == 0.0
+
+
+def test_a_checkpoint_of_other_prompts_is_refused(
+    tmp_path, tiny_model, tiny_tokenizer, toy_prompts, vowel_reward, toy_settings
+):
+    settings = toy_settings(steps=2, prompts_per_step=4)
+    _train(tiny_model(), tiny_tokenizer, toy_prompts, vowel_reward, settings, tmp_path)
+    with pytest.raises(StorageError, match="another prompts"):
+        _train(tiny_model(), tiny_tokenizer, toy_prompts[:-1], vowel_reward, settings, tmp_path)
+
+
+def test_an_unscored_answer_leaves_no_trace_in_the_weights(tmp_path, tiny_model, tiny_tokenizer, toy_prompts, toy_settings):
+    # Whether the failed answers are the ones with most letters or not must not matter, as it would if they were scored 0.
+    def reward(scale):
+        return lambda prompts, texts: [
+            {"correct": None if index % 4 == 0 else text.count("a") / max(len(text), 1), "other": scale if index % 4 == 0 else 0.0}
+            for index, text in enumerate(texts)
+        ]
+
+    results = []
+    for scale in (0.0, 100.0):
+        model = tiny_model()
+        _train(model, tiny_tokenizer, toy_prompts, reward(scale), toy_settings(steps=1), tmp_path / str(scale))
+        results.append(model.state_dict())
+    assert all(torch.equal(results[0][name], results[1][name]) for name in results[0])
+    values = next(values for _, values in _metrics(tmp_path / "0.0") if "kl" in values)
+    assert values["unscored_answers"] == 16  # every fourth of 8 × 8
+
+
 def test_a_checkpoint_of_another_reference_is_refused(
     tmp_path, tiny_model, tiny_tokenizer, toy_prompts, vowel_reward, toy_settings
 ):

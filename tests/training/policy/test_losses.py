@@ -5,7 +5,15 @@ import math
 import pytest
 import torch
 
-from components.training.policy.losses.loss import AnswerTokens, ClipRange, StepTotals, clipped_objective, policy_loss
+from components.training.policy.losses.loss import (
+    AnswerTokens,
+    ClipRange,
+    StepTotals,
+    answer_means,
+    clip_range,
+    clipped_objective,
+    policy_loss,
+)
 from components.training.policy.losses.registry import LOSSES
 
 CLIP = ClipRange(low=0.2, high=0.28)
@@ -21,7 +29,7 @@ def tokens_of(advantages: list[float], lengths: list[int], *, logprobs=None, old
         old_T=torch.zeros(total) if old is None else torch.tensor(old),
         reference_T=None if reference is None else torch.tensor(reference),
         advantages_T=torch.tensor(advantages).repeat_interleave(count),
-        lengths_T=count.repeat_interleave(count).float(),
+        lengths_A=count,
     )
 
 
@@ -58,7 +66,15 @@ def test_dr_grpo_divides_by_a_constant():
 )
 def test_clipping(ratio, advantage, expected):
     batch = tokens_of([advantage], [1], logprobs=[math.log(ratio)])
-    torch.testing.assert_close(clipped_objective(batch, CLIP), torch.tensor([expected]))
+    torch.testing.assert_close(clipped_objective(batch, CLIP).value_T, torch.tensor([expected]))
+
+
+@pytest.mark.parametrize(
+    ("name", "low", "high"), [("grpo", 0.2, 0.2), ("dapo", 0.2, 0.28), ("dr_grpo", 0.2, 0.2), ("gspo", 3e-4, 4e-4), ("cispo", 1.0, 4.0)],
+)
+def test_each_variant_brings_the_clip_range_it_was_published_with(name, low, high):
+    assert clip_range(LOSSES[name], low=None, high=None) == ClipRange(low, high)
+    assert clip_range(LOSSES[name], low=0.1, high=None) == ClipRange(0.1, high)
 
 
 def test_clip_share_counts_only_tokens_whose_gradient_is_cut():
@@ -69,6 +85,37 @@ def test_clip_share_counts_only_tokens_whose_gradient_is_cut():
     parts.loss.backward()
     assert batch.logprobs_T.grad[0] == 0 and batch.logprobs_T.grad[3] == 0
     assert batch.logprobs_T.grad[1] != 0 and batch.logprobs_T.grad[2] != 0
+
+
+def test_gspo_takes_or_leaves_an_answer_as_one():
+    # first answer: mean log ratio (.2 − .1)/2 = .05, above 4e-4 with a good advantage: left; second: unchanged, taken
+    batch = tokens_of([1.0, 1.0], [2, 1], logprobs=[0.2, -0.1, 0.0])
+    parts = policy_loss(LOSSES["gspo"], batch, totals=StepTotals(2, 3, 9), clip=LOSSES["gspo"].clip, kl="k3", kl_weight=0.0)
+    parts.loss.backward()
+    torch.testing.assert_close(batch.logprobs_T.grad, torch.tensor([0.0, 0.0, -0.5]))
+    torch.testing.assert_close(parts.loss.detach(), torch.tensor(-(1 + 4e-4 + 1) / 2))
+    assert parts.clipped_sum == 2
+
+
+def test_gspo_gradient_is_the_answers_ratio_at_every_token():
+    # s = exp((.3 − .1)/2) = e^.1; two tokens share s · A / |o| = e^.1 · 2 / 2, one answer
+    batch = tokens_of([2.0], [2], logprobs=[0.3, -0.1])
+    policy_loss(LOSSES["gspo"], batch, totals=StepTotals(1, 2, 9), clip=CLIP, kl="k3", kl_weight=0.0).loss.backward()
+    torch.testing.assert_close(batch.logprobs_T.grad, torch.full((2,), -math.exp(0.1)))
+
+
+def test_cispo_bounds_the_weight_and_keeps_every_gradient():
+    # ratios 9, 1 and .1 with range [0, 5]: weights 5, 1, .1 on A = 1, 1, −1; three tokens
+    batch = tokens_of([1.0, 1.0, -1.0], [1, 1, 1], logprobs=[math.log(r) for r in (9.0, 1.0, 0.1)])
+    parts = policy_loss(LOSSES["cispo"], batch, totals=StepTotals(3, 3, 9), clip=LOSSES["cispo"].clip, kl="k3", kl_weight=0.0)
+    parts.loss.backward()
+    torch.testing.assert_close(batch.logprobs_T.grad, torch.tensor([-5.0, -1.0, 0.1]) / 3)
+    assert parts.clipped_sum == 1
+
+
+def test_an_empty_answer_has_mean_zero():
+    actual = answer_means(torch.tensor([1.0, 2.0, 4.0]), torch.tensor([2, 0, 1]))
+    torch.testing.assert_close(actual, torch.tensor([1.5, 0.0, 4.0]))
 
 
 def test_gradient_on_policy_is_minus_advantage_times_weight():

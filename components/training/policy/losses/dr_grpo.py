@@ -1,9 +1,12 @@
-"""Dr. GRPO (arXiv:2503.20783 §3.2): a constant divisor, so that length earns nothing: w_t = 1 / (answers · max_new_tokens)."""
+"""Dr. GRPO (arXiv:2503.20783 §3.2): a constant divisor, so that length earns nothing: w_t = 1 / (answers · max_new_tokens).
+
+The paper also leaves rewards unscaled: set `scale_advantages: none`.
+"""
 
 import torch
 from torch import Tensor
 
-from components.training.policy.losses.loss import AnswerTokens, PolicyLoss, StepTotals, clipped_objective
+from components.training.policy.losses.loss import AnswerTokens, ClipRange, PolicyLoss, StepTotals, clipped_objective
 
 
 def weights(tokens: AnswerTokens, totals: StepTotals) -> Tensor:
@@ -11,4 +14,4 @@ def weights(tokens: AnswerTokens, totals: StepTotals) -> Tensor:
     return torch.full_like(tokens.logprobs_T, 1.0 / (totals.answers * totals.max_new_tokens), requires_grad=False)
 
 
-LOSS = PolicyLoss(objective=clipped_objective, weights=weights)
+LOSS = PolicyLoss(objective=clipped_objective, weights=weights, clip=ClipRange(low=0.2, high=0.2))
