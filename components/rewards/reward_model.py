@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 BATCH_TOKENS = 4096
+POINTWISE, PAIRWISE = "pointwise", "pairwise"  # `reward_kind` in config.json; pointwise where it says nothing
 Encoded = tuple[tuple[int, ...], tuple[int, ...]]  # (prompt ids, answer ids)
 
 
@@ -52,17 +53,10 @@ class RewardModel:
         Raises:
             StorageError: no reward model there, or its weights cannot be read.
         """
-        from transformers import AutoModelForSequenceClassification
-        from transformers.utils import logging
-
-        logging.disable_progress_bar()
-        try:
-            model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32)
-        except (OSError, RuntimeError, ValueError) as error:
-            raise StorageError(f"{folder}: no reward model can be loaded ({str(error).splitlines()[0]}); run the stage reward_models") from error
+        model, tokenizer = load_scored(folder, kind=POINTWISE)
         config = model.config
         return cls(
-            model.eval(), load_tokenizer(folder), mean=float(getattr(config, "reward_mean", 0.0)),
+            model, tokenizer, mean=float(getattr(config, "reward_mean", 0.0)),
             scale=float(getattr(config, "reward_scale", 1.0)), precision=precision,
         )  # fmt: skip
 
@@ -71,9 +65,29 @@ class RewardModel:
         """Return the standardised reward of each answer; neighbours with one prompt share its pass."""
         encoded = encode_answers(self.tokenizer, conversations, answers)
         rewards: list[float] = []
-        for batch in _batches(encoded):
+        for batch in cut_batches(encoded):
             rewards.extend(answer_rewards(self.model, batch, precision=self.precision).tolist())
         return [(reward - self.mean) / self.scale for reward in rewards]
+
+
+def load_scored(folder: Path, *, kind: str) -> "tuple[PreTrainedModel, PreTrainedTokenizerFast]":
+    """Load a model with a scalar head and its tokenizer, refusing one of another kind (`POINTWISE`, `PAIRWISE`).
+
+    Raises:
+        StorageError: no such model there, or its weights cannot be read.
+    """
+    from transformers import AutoModelForSequenceClassification
+    from transformers.utils import logging
+
+    logging.disable_progress_bar()
+    try:
+        model = AutoModelForSequenceClassification.from_pretrained(folder, dtype=torch.float32)
+    except (OSError, RuntimeError, ValueError) as error:
+        raise StorageError(f"{folder}: no reward model can be loaded ({str(error).splitlines()[0]}); run the stage reward_models") from error
+    found = getattr(model.config, "reward_kind", POINTWISE)
+    if found != kind:
+        raise StorageError(f"{folder}: holds a {found} reward model where a {kind} one is read; name the folder of a {kind} one")
+    return model.eval(), load_tokenizer(folder)
 
 
 def encode_answers(
@@ -143,6 +157,20 @@ def save_reward_model(
     tokenizer.save_pretrained(folder)
 
 
+def cut_batches(encoded: Sequence[Encoded]) -> list[list[Encoded]]:
+    """Cut answers, in order, into passes of at most `BATCH_TOKENS` tokens, neighbours' equal prompts counted once."""
+    batches: list[list[Encoded]] = []
+    used = BATCH_TOKENS
+    for item in encoded:
+        size = len(item[1]) + (0 if batches and batches[-1] and batches[-1][-1][0] == item[0] else len(item[0]))
+        if used + size > BATCH_TOKENS:
+            batches.append([])
+            used, size = 0, len(item[0]) + len(item[1])
+        batches[-1].append(item)
+        used += size
+    return batches
+
+
 def _last_turn_start(mask: Sequence[bool], turns: int) -> int:
     seen = 0
     for index, is_answer in enumerate(mask):
@@ -157,16 +185,3 @@ def _without_control(text: str) -> str:
     for token in CONTROL_TOKENS:
         text = text.replace(token, " ")
     return text
-
-
-def _batches(encoded: Sequence[Encoded]) -> list[list[Encoded]]:
-    batches: list[list[Encoded]] = []
-    used = BATCH_TOKENS
-    for item in encoded:
-        size = len(item[1]) + (0 if batches and batches[-1] and batches[-1][-1][0] == item[0] else len(item[0]))
-        if used + size > BATCH_TOKENS:
-            batches.append([])
-            used, size = 0, len(item[0]) + len(item[1])
-        batches[-1].append(item)
-        used += size
-    return batches

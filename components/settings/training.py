@@ -121,6 +121,35 @@ class RewardModelSettings(Section):
     tuning: SupervisedSettings
 
 
+class DirectPreferenceSettings(Section):
+    """Tuning a policy straight on preference pairs, without a reward model (DPO and its kin)."""
+
+    optimiser: OptimiserSettings
+    steps: int = Field(ge=1, description="optimiser steps")
+    batch_pairs: int = Field(default=32, ge=1, description="pairs a step at least; a prompt's pairs stay together")
+    loss: Literal["dpo", "ipo", "cdpo"] = "dpo"
+    beta: float = Field(
+        default=0.1, gt=0, description="dpo, cdpo: reward units a nat of log ratio to the reference stands for; ipo: its tau, the margin asked for is 1 / (2 beta) nats"
+    )
+    label_smoothing: float = Field(default=0.0, ge=0, lt=0.5, description="cdpo only: probability that a pair's label is the wrong way round")
+    supervised_weight: float = Field(
+        default=0.0, ge=0, description="weight of the preferred answer's own loss, in nats a token, beside the preference loss (RPO); 0: none"
+    )
+    validate_every: int = Field(default=0, ge=0, description="steps between looks at the validation pairs; 0: at the start and the end alone")
+    checkpoint_every: int = Field(default=50, ge=1, description="steps between checkpoints")
+    micro_tokens: int = Field(default=4096, ge=64, description="tokens in one forward pass at most; on a CPU few enough for its cache")
+    fall_limit: float = Field(
+        default=5.0, gt=0, description="nats a token by which a step's preferred answers may be less probable than under the reference; above it the run stops as diverged"
+    )
+    precision: Precision = Field(default="auto", description="of products; auto: what this processor multiplies faster")
+
+    @model_validator(mode="after")
+    def _smoothing_is_used(self) -> "DirectPreferenceSettings":
+        if (self.loss == "cdpo") != (self.label_smoothing > 0):
+            raise ValueError(f"loss {self.loss!r} with label_smoothing {self.label_smoothing}: cdpo needs one above 0, the other losses have none")
+        return self
+
+
 class AnswersSettings(Section):
     """Best-of-N answers to queries."""
 

@@ -1,1 +1,1 @@
-"""Tuning on preference pairs: Bradley–Terry reward models."""
+"""Tuning on preference pairs: reward models (pointwise, pairwise), and policies directly (DPO, IPO, cDPO)."""

@@ -1,67 +1,35 @@
-"""Tuning a reward model on preference pairs.
+"""Tuning a model that gives answers a reward on preference pairs: pointwise (Bradley–Terry), and what else scores so.
 
 All pairs of one prompt stand in one batch and every distinct answer passes through the model once (arXiv:2203.02155
 §3.5: pairs of a prompt are correlated, and shuffled apart they overfit in one epoch). The prompt is laid in once for
 its answers. The loss is divided by the pairs of the whole optimiser step.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from functools import partial
 
 import torch
 from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from components.conversations import PreferencePair
-from components.errors import DataError, Diverged, StorageError
-from components.lineage import digest_value, stable_fraction
+from components.errors import DataError, Diverged
+from components.lineage import digest_value
 from components.modeling.micro_batches import cut_by_tokens
 from components.modeling.precision import Precision
 from components.recorder import Recorder
-from components.rewards.reward_model import Encoded, answer_rewards, encode_answers
+from components.rewards.reward_model import answer_rewards, encode_answers
 from components.settings.training import SupervisedSettings
 from components.storage.checkpoints import CheckpointFolder
-from components.training.optimisation import MatrixOptimiser, create_optimiser, restore_training, training_tensors
+from components.training.optimisation import create_optimiser
 from components.training.preference.bradley_terry import bradley_terry_loss, pair_accuracy
+from components.training.preference.checkpoints import TuningCheckpoints
+from components.training.preference.prompt_pairs import PromptPairs, group_pairs, pair_positions, plan_batches
 from components.training.schedule import learning_rate
 
 SCORED_TOGETHER = 256  # answers of one pass
-
-
-@dataclass(frozen=True)
-class PromptPairs:
-    """The pairs of one prompt: its distinct encoded answers, and for each pair the two positions and the margin."""
-
-    answers: tuple[Encoded, ...]
-    chosen: tuple[int, ...]
-    rejected: tuple[int, ...]
-    margins: tuple[float, ...]
-
-    @property
-    def tokens(self) -> int:
-        """Tokens of one pass, the prompt counted once."""
-        return len(self.answers[0][0]) + sum(len(answer) for _, answer in self.answers)
-
-
-def group_pairs(tokenizer: PreTrainedTokenizerFast, pairs: Sequence[PreferencePair]) -> list[PromptPairs]:
-    """Encode pairs and gather those with the same prompt, in the order prompts first appear."""
-    by_prompt: dict[str, list[PreferencePair]] = {}
-    for pair in pairs:
-        by_prompt.setdefault("\x1f".join(message.content for message in pair.messages), []).append(pair)
-    texts = [list(dict.fromkeys(text for pair in group for text in (pair.chosen, pair.rejected))) for group in by_prompt.values()]
-    conversations = [group[0].messages for group, answers in zip(by_prompt.values(), texts, strict=True) for _ in answers]
-    encoded = iter(encode_answers(tokenizer, conversations, [text for answers in texts for text in answers]))
-    grouped = []
-    for group, answers in zip(by_prompt.values(), texts, strict=True):
-        grouped.append(
-            PromptPairs(
-                answers=tuple(next(encoded) for _ in answers),
-                chosen=tuple(answers.index(pair.chosen) for pair in group),
-                rejected=tuple(answers.index(pair.rejected) for pair in group),
-                margins=tuple(pair.margin for pair in group),
-            )
-        )
-    return grouped
+# (rewards of the preferred answers, of the others, margins), each (pairs,) → the sum over pairs of the loss, a scalar
+PairLoss = Callable[[Tensor, Tensor, Tensor], Tensor]
 
 
 def tune_reward_model(
@@ -88,59 +56,51 @@ def tune_reward_model(
         Diverged: the loss is not finite.
         StorageError: the checkpoint is damaged, or was made on other pairs.
     """
+
+    def loss(chosen_P: Tensor, rejected_P: Tensor, margins_P: Tensor) -> Tensor:
+        return bradley_terry_loss(chosen_P, rejected_P, margins_P=margins_P, centring=centring)
+
+    tune_scores(
+        model, tokenizer, pairs, loss=loss, settings=settings, margin_scale=margin_scale, seed=seed, recorder=recorder, name=name,
+        checkpoints=checkpoints,
+    )  # fmt: skip
+
+
+def tune_scores(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    pairs: Sequence[PreferencePair],
+    *,
+    loss: PairLoss,
+    settings: SupervisedSettings,
+    margin_scale: float,
+    seed: int,
+    recorder: Recorder,
+    name: str,
+    checkpoints: CheckpointFolder | None = None,
+) -> None:
+    """Do what `tune_reward_model` does, with any loss of the two rewards of a pair; arguments and errors are its."""
     if not pairs:
         raise DataError(f"reward model {name}: no preference pairs; raise reward_models.prompts or candidates")
-    groups = group_pairs(tokenizer, pairs)
+    groups = group_pairs(pairs, partial(encode_answers, tokenizer))
     shape = settings.optimiser
     optimiser = create_optimiser(model, shape, precision=settings.precision)
-    batches = _batches(groups, settings, seed=seed)
-    saved = _TuningCheckpoints(checkpoints, model, optimiser, recorder, pairs=digest_value([pair.id for pair in pairs]), steps=settings.steps)
+    plan = plan_batches(groups, steps=settings.steps, batch_pairs=settings.batch_samples, seed=seed)
+    identity = {"pairs": digest_value([pair.id for pair in pairs])}
+    saved = TuningCheckpoints(checkpoints, model, optimiser, recorder, identity, steps=settings.steps, what="a reward model")
     for step in range(saved.resume(), settings.steps):
-        batch = batches[step]
+        batch = [groups[index] for index in plan[step]]
         optimiser.set_rate(learning_rate(step, steps=settings.steps, settings=shape))
         optimiser.zero_grad(set_to_none=True)
-        loss, accuracy = _accumulate(model, batch, settings=settings, centring=centring, margin_scale=margin_scale)
+        value, accuracy = _accumulate(model, batch, loss=loss, settings=settings, margin_scale=margin_scale)
         norm = float(nn.utils.clip_grad_norm_(model.parameters(), shape.clip_norm))
-        if not (loss - loss == 0 and norm - norm == 0):
-            raise Diverged(f"reward model {name}: step {step}: loss {loss}, gradient norm {norm}; lower reward_models.tuning.optimiser.learning_rate")
+        if not (value - value == 0 and norm - norm == 0):
+            raise Diverged(f"reward model {name}: step {step}: loss {value}, gradient norm {norm}; lower reward_models.tuning.optimiser.learning_rate")
         optimiser.step()
-        recorder.metrics({f"{name}/loss": loss, f"{name}/accuracy": accuracy}, step=step)
-        recorder.progress(step + 1, settings.steps, loss=loss)
+        recorder.metrics({f"{name}/loss": value, f"{name}/accuracy": accuracy}, step=step)
+        recorder.progress(step + 1, settings.steps, loss=value)
         if (step + 1) % settings.checkpoint_every == 0 or step + 1 == settings.steps:
             saved.save(step + 1)
-
-
-@dataclass(frozen=True)
-class _TuningCheckpoints:
-    """The checkpoints of one model's tuning, which may share its record with another's."""
-
-    checkpoints: CheckpointFolder | None
-    model: PreTrainedModel
-    optimiser: MatrixOptimiser
-    recorder: Recorder
-    pairs: str  # digest of what is tuned on
-    steps: int
-
-    def save(self, step: int) -> None:
-        if self.checkpoints is not None:
-            state = {"pairs": self.pairs, "record": self.recorder.position()}
-            self.checkpoints.save(step, tensors=training_tensors(self.model, self.optimiser), state=state)
-
-    def resume(self) -> int:
-        """Restore the newest checkpoint and return its step; where there is none, write that of the beginning."""
-        checkpoint, warnings = self.checkpoints.latest() if self.checkpoints is not None else (None, [])
-        if checkpoint is None:
-            self.save(0)
-            return 0
-        if checkpoint.state["pairs"] != self.pairs:
-            raise StorageError("the checkpoint of a reward model was made on other pairs; delete its folder to start anew")
-        restore_training(self.model, self.optimiser, checkpoint.tensors)
-        # What stands in the record after a finished tuning is another model's.
-        end = self.recorder.position() if checkpoint.step == self.steps else checkpoint.state["record"]
-        self.recorder.rewind(end, step=checkpoint.step)
-        for warning in warnings:
-            self.recorder.warning(warning)
-        return checkpoint.step
 
 
 @torch.no_grad()
@@ -156,33 +116,17 @@ def score_pairs(
 
 
 def _accumulate(
-    model: PreTrainedModel, batch: Sequence[PromptPairs], *, settings: SupervisedSettings, centring: float, margin_scale: float
+    model: PreTrainedModel, batch: Sequence[PromptPairs], *, loss: PairLoss, settings: SupervisedSettings, margin_scale: float
 ) -> tuple[float, float]:
+    """Add the gradient of a step's mean loss, micro-batch by micro-batch; return that loss and the share of pairs got right."""
     count = sum(len(group.chosen) for group in batch)
     loss_sum = accuracy_sum = 0.0
     for micro in cut_by_tokens(batch, tokens=lambda group: group.tokens, micro_tokens=settings.micro_tokens):
-        offsets = torch.tensor([0, *(len(group.answers) for group in micro)]).cumsum(0).tolist()
         rewards = answer_rewards(model, [answer for group in micro for answer in group.answers], precision=settings.precision)
-        chosen = rewards.index_select(0, torch.tensor([start + i for start, group in zip(offsets, micro, strict=False) for i in group.chosen]))
-        rejected = rewards.index_select(0, torch.tensor([start + i for start, group in zip(offsets, micro, strict=False) for i in group.rejected]))
+        chosen, rejected = (rewards.index_select(0, positions) for positions in pair_positions(micro))
         margins = torch.tensor([margin * margin_scale for group in micro for margin in group.margins])
-        loss = bradley_terry_loss(chosen, rejected, margins_P=margins, centring=centring) / count
-        loss.backward()
-        loss_sum += float(loss.detach())
+        part = loss(chosen, rejected, margins) / count
+        part.backward()
+        loss_sum += float(part.detach())
         accuracy_sum += float(pair_accuracy(chosen, rejected).sum())
     return loss_sum, accuracy_sum / count
-
-
-def _batches(groups: Sequence[PromptPairs], settings: SupervisedSettings, *, seed: int) -> list[list[PromptPairs]]:
-    """Return one batch a step: whole prompts, shuffled anew each epoch, until `batch_samples` pairs are reached."""
-    batches: list[list[PromptPairs]] = []
-    epoch, order = 0, []
-    while len(batches) < settings.steps:
-        batch: list[PromptPairs] = []
-        while sum(len(group.chosen) for group in batch) < settings.batch_samples:
-            if not order:
-                order = sorted(range(len(groups)), key=lambda index: stable_fraction(str(seed), str(epoch), str(index)))
-                epoch += 1
-            batch.append(groups[order.pop(0)])
-        batches.append(batch)
-    return batches

@@ -2,6 +2,7 @@
 
 import contextlib
 import random
+from functools import partial
 
 import pytest
 import torch
@@ -11,11 +12,12 @@ from components.errors import DataError, StorageError
 from components.modeling.models import create_model
 from components.modeling.tokenizers import train_tokenizer
 from components.recorder import Recorder, read_record
-from components.rewards.reward_model import RewardModel, create_reward_model, save_reward_model
+from components.rewards.reward_model import RewardModel, create_reward_model, encode_answers, save_reward_model
 from components.settings.training import ModelSettings, SupervisedSettings
 from components.storage.checkpoints import CheckpointFolder
-from components.training.preference.bradley_terry import pair_accuracy
-from components.training.preference.tuning import _accumulate, group_pairs, score_pairs, tune_reward_model
+from components.training.preference.bradley_terry import bradley_terry_loss, pair_accuracy
+from components.training.preference.prompt_pairs import group_pairs
+from components.training.preference.tuning import _accumulate, score_pairs, tune_reward_model
 
 GOOD, BAD = ("rest", "water", "sleep", "tea"), ("smoke", "beer", "stress", "salt")
 
@@ -64,19 +66,24 @@ def test_a_preference_is_learned_and_holds_for_new_pairs(tmp_path, tokenizer):
 
 def test_a_prompts_pairs_share_one_pass(tokenizer):
     pairs = make_pairs(6, seed=3)
-    groups = group_pairs(tokenizer, [*pairs, pairs[0].model_copy(update={"rejected": pairs[1].rejected})])
+    seventh = pairs[0].model_copy(update={"rejected": pairs[1].rejected})
+    groups = group_pairs([*pairs, seventh], partial(encode_answers, tokenizer))
     assert [len(group.chosen) for group in groups] == [4, 3]  # the seventh joins the first prompt's
     first = groups[0]
     assert len(first.answers) <= 6 and len(set(first.answers)) == len(first.answers)
     assert (first.chosen[3], first.rejected[3]) == (first.chosen[0], first.rejected[1])
 
 
+def _loss(chosen, rejected, margins):
+    return bradley_terry_loss(chosen, rejected, margins_P=margins, centring=0.01)
+
+
 def test_micro_batches_change_neither_loss_nor_gradient(tokenizer):
-    groups = group_pairs(tokenizer, make_pairs(12, seed=4))
+    groups = group_pairs(make_pairs(12, seed=4), partial(encode_answers, tokenizer))
     results = []
     for micro_tokens in (64, 100_000):
         model = reward_model(tokenizer)
-        loss, _ = _accumulate(model, groups, settings=settings(micro_tokens=micro_tokens), centring=0.01, margin_scale=1.0)
+        loss, _ = _accumulate(model, groups, loss=_loss, settings=settings(micro_tokens=micro_tokens), margin_scale=1.0)
         results.append((loss, torch.cat([parameter.grad.flatten() for parameter in model.parameters() if parameter.grad is not None])))
     assert results[0][0] == pytest.approx(results[1][0], abs=1e-6)
     torch.testing.assert_close(results[0][1], results[1][1], rtol=0, atol=1e-6)

@@ -1,0 +1,74 @@
+"""Log-probabilities of whole answers under a policy, their prompt laid in once (a tree; exact), and of a frozen reference.
+
+An answer's log-probability is the sum over its tokens, end of turn included; no prompt token counts.
+"""
+
+from collections.abc import Sequence
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from components.conversations import Message
+from components.errors import DataError
+from components.modeling.forward import forward_packed
+from components.modeling.logprobs import selected_logprobs
+from components.modeling.micro_batches import cut_by_tokens
+from components.modeling.packing import answer_targets, pack_trees
+from components.modeling.precision import Precision
+from components.modeling.tokenizers import CONTROL_TOKENS, TURN_END, encode_prompts, encode_texts
+from components.rewards.reward_model import Encoded
+from components.training.preference.prompt_pairs import PromptPairs
+
+
+def encode_whole_answers(
+    tokenizer: PreTrainedTokenizerFast, conversations: Sequence[Sequence[Message]], answers: Sequence[str]
+) -> list[Encoded]:
+    """Return (prompt ids, answer ids): reasoning stays, the end of turn is the last token, as a sampler would write it.
+
+    Raises:
+        DataError: an answer contains a control token.
+    """
+    for answer in answers:
+        if found := next((token for token in CONTROL_TOKENS if token in answer), None):
+            raise DataError(f"an answer of a preference pair contains the control token {found}; remove it from the text")
+    end = tokenizer.convert_tokens_to_ids(TURN_END)
+    prompts, texts = encode_prompts(tokenizer, conversations), encode_texts(tokenizer, answers)
+    return [(tuple(prompt), (*ids, end)) for prompt, ids in zip(prompts, texts, strict=True)]
+
+
+def answer_logprobs(model: PreTrainedModel, groups: Sequence[PromptPairs], *, precision: Precision) -> Tensor:
+    """Return log π(answer | prompt) of every distinct answer of some prompts, (answers,), float32, in nats."""
+    packed = pack_trees([group.answers[0][0] for group in groups], [[ids for _, ids in group.answers] for group in groups])
+    predictors_T, targets_T = answer_targets(packed, answers_per_prompt=[len(group.answers) for group in groups])
+    hidden_TD = forward_packed(model, packed, precision=precision).index_select(0, predictors_T)
+    logprobs_T = selected_logprobs(model, hidden_TD, targets_T, precision=precision)
+    return torch.stack([part.sum() for part in logprobs_T.split(list(packed.lengths))])
+
+
+@torch.no_grad()
+def reference_logprobs(
+    model: PreTrainedModel, groups: Sequence[PromptPairs], batches: Sequence[Sequence[int]], *, micro_tokens: int, precision: Precision
+) -> list[Tensor]:
+    """Return `answer_logprobs` of each group, (answers,); NaN for groups that stand in no batch.
+
+    Every group is scored in the micro-batch that holds it first, so that a policy equal to the reference gives the same
+    bits there and the first step's log ratios are 0.
+    """
+    found = [torch.full((len(group.answers),), torch.nan) for group in groups]
+    missing = {index for batch in batches for index in batch}
+    for batch in batches:
+        for micro in micro_batches(groups, batch, micro_tokens=micro_tokens):
+            if missing.isdisjoint(micro):
+                continue
+            logprobs = answer_logprobs(model, [groups[index] for index in micro], precision=precision)
+            for index, part in zip(micro, logprobs.split([len(groups[index].answers) for index in micro]), strict=True):
+                if index in missing:
+                    found[index] = part.clone()
+                    missing.remove(index)
+    return found
+
+
+def micro_batches(groups: Sequence[PromptPairs], batch: Sequence[int], *, micro_tokens: int) -> list[list[int]]:
+    """Cut a step's indices of groups into passes of at most `micro_tokens` tokens, one group each at least."""
+    return cut_by_tokens(batch, tokens=lambda index: groups[index].tokens, micro_tokens=micro_tokens)

@@ -1,0 +1,191 @@
+"""Tuning a policy straight on preference pairs: DPO, IPO or conservative DPO (`losses/`), with an optional supervised term.
+
+arXiv:2305.18290; the supervised term (RPO): arXiv:2404.19733 §2. The formula stands in `direct_update.py`. The reference is
+the policy as it is handed in: its log-probabilities are taken once, before the first step, and lie in the checkpoints, so
+no second model is held and a resume cannot move it. Each distinct answer of a prompt passes through the model once, and
+the prompt once for all of them. Departure: pairs of one prompt stay in one batch, as for reward models.
+
+Interrupted at any point, a tuning goes on from its newest checkpoint and ends with the same weights, bit for bit, and the
+same record.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from functools import partial
+
+import torch
+from torch import Tensor, nn
+from transformers import PreTrainedModel, PreTrainedTokenizerFast
+
+from components.conversations import PreferencePair
+from components.errors import DataError
+from components.recorder import Recorder
+from components.settings.training import DirectPreferenceSettings
+from components.storage.checkpoints import CheckpointFolder
+from components.training.optimisation import create_optimiser
+from components.training.policy.state import weights_digest
+from components.training.preference.answer_logprobs import encode_whole_answers, reference_logprobs
+from components.training.preference.checkpoints import TuningCheckpoints
+from components.training.preference.direct_update import (
+    ReferencedPairs,
+    accumulate_gradients,
+    measure_pairs,
+    refuse_divergence,
+)
+from components.training.preference.prompt_pairs import (
+    PromptPairs,
+    fitting_pairs,
+    group_pairs,
+    groups_digest,
+    plan_batches,
+)
+from components.training.schedule import learning_rate
+
+
+@dataclass(frozen=True)
+class DirectLook:
+    """A look at held-out pairs after `step` steps.
+
+    `accuracy` is the share whose preferred answer gained more on the reference (½ at a tie, so ½ before the first step),
+    `likelihood_accuracy` the share whose preferred answer is the more probable, `margin` the mean difference of rewards.
+    """
+
+    step: int
+    loss: float
+    accuracy: float
+    likelihood_accuracy: float
+    margin: float
+
+
+@dataclass(frozen=True)
+class DirectResult:
+    """How a run went. `skipped`: pairs longer than the model's context, or of two equal answers, which prefer nothing."""
+
+    steps: int
+    pairs: int
+    skipped: int
+    before: DirectLook | None
+    after: DirectLook | None
+
+
+def tune_on_preferences(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerFast,
+    pairs: Sequence[PreferencePair],
+    *,
+    settings: DirectPreferenceSettings,
+    seed: int,
+    recorder: Recorder,
+    name: str = "preference",
+    checkpoints: CheckpointFolder | None = None,
+    validation: Sequence[PreferencePair] = (),
+) -> DirectResult:
+    """Tune a policy in place, going on from the newest checkpoint; hand in the model that is to be the reference.
+
+    Args:
+        name: put before the metrics.
+        validation: pairs looked at before the first and after the last step, and every `settings.validate_every`.
+    Raises:
+        DataError: no pair is left to tune on.
+        Diverged: see `refuse_divergence`.
+        StorageError: the checkpoint is damaged, or was made on other pairs or from another reference.
+    """
+    context, encode = model.config.max_position_embeddings, partial(encode_whole_answers, tokenizer)
+    groups, held_out = (fitting_pairs(group_pairs(_differing(some), encode), context=context) for some in (pairs, validation))
+    if not groups:
+        raise DataError(f"{name}: none of {len(pairs)} preference pairs has two different answers that fit the model's context of {context} tokens")
+    run = DirectRun(model, groups, held_out, settings=settings, seed=seed, recorder=recorder, name=name, checkpoints=checkpoints)
+    run.run()
+    used = sum(len(group.chosen) for group in groups)
+    before, after = (run.looks[0], run.looks[-1]) if run.looks else (None, None)
+    return DirectResult(settings.steps, used, len(pairs) - used, before, after)
+
+
+class DirectRun:
+    """One run over a plan of batches of prompts; `model` is changed in place."""
+
+    def __init__(
+        self,
+        model: PreTrainedModel,
+        groups: Sequence[PromptPairs],
+        held_out: Sequence[PromptPairs],
+        *,
+        settings: DirectPreferenceSettings,
+        seed: int,
+        recorder: Recorder,
+        name: str,
+        checkpoints: CheckpointFolder | None,
+    ) -> None:
+        self.model, self.groups, self.held_out = model, groups, held_out
+        self.settings, self.recorder, self.name = settings, recorder, name
+        self.plan = plan_batches(groups, steps=settings.steps, batch_pairs=settings.batch_pairs, seed=seed)
+        self.optimiser = create_optimiser(model, settings.optimiser)
+        identity = {"pairs": groups_digest([*groups, *held_out]), "reference": weights_digest(model)} if checkpoints else {}
+        self.saved = TuningCheckpoints(checkpoints, model, self.optimiser, recorder, identity, steps=settings.steps, what=name)
+        self.looks: list[DirectLook] = []
+        self.scored = self.scored_held_out = ReferencedPairs((), ())
+
+    def run(self) -> None:
+        """Train to the end of the plan."""
+        start = self._resume()
+        if self.held_out and not self.looks:
+            self._look(0)
+        for step in range(start, self.settings.steps):
+            self._step(step)
+            done = step + 1
+            is_last = done == self.settings.steps
+            if self.held_out and (is_last or (self.settings.validate_every and done % self.settings.validate_every == 0)):
+                self._look(done)
+            if is_last or done % self.settings.checkpoint_every == 0:
+                self._save(done)
+
+    def _step(self, step: int) -> None:
+        settings, shape = self.settings, self.settings.optimiser
+        rate = learning_rate(step, steps=settings.steps, settings=shape)
+        self.optimiser.set_rate(rate)
+        self.optimiser.zero_grad(set_to_none=True)
+        statistics = accumulate_gradients(self.model, self.scored, self.plan[step], settings=settings)
+        norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), shape.clip_norm))
+        metrics = statistics.metrics(beta=settings.beta) | {"gradient_norm": norm}
+        refuse_divergence(metrics, name=self.name, step=step, fall_limit=settings.fall_limit)
+        self.optimiser.step()
+        metrics |= {"learning_rate": rate, "pairs": float(statistics.pairs), "packed_tokens": float(statistics.packed_tokens)}
+        self.recorder.metrics({f"{self.name}/{key}": value for key, value in metrics.items()}, step=step)
+        self.recorder.progress(step + 1, settings.steps, loss=metrics["loss"])
+
+    def _look(self, step: int) -> None:
+        values = measure_pairs(self.model, self.scored_held_out, settings=self.settings).metrics(beta=self.settings.beta)
+        shown = {key: values[key] for key in ("loss", "accuracy", "likelihood_accuracy", "margin")}
+        self.looks.append(DirectLook(step, **shown))
+        self.recorder.metrics({f"{self.name}/validation_{key}": value for key, value in shown.items()}, step=step)
+
+    def _save(self, step: int) -> None:
+        tensors = {"reference": _joined(self.scored), "held_out_reference": _joined(self.scored_held_out)}
+        self.saved.save(step, tensors=tensors, state={"looks": [asdict(look) for look in self.looks]})
+
+    def _resume(self) -> int:
+        """Go on from the newest checkpoint and return its step; else take the reference and write that of the beginning."""
+        checkpoint = self.saved.restore()
+        if checkpoint is not None:
+            self.scored = _referenced(self.groups, checkpoint.tensors["reference"])
+            self.scored_held_out = _referenced(self.held_out, checkpoint.tensors["held_out_reference"])
+            self.looks = [DirectLook(**look) for look in checkpoint.state["looks"]]
+            return checkpoint.step
+        scoring = {"micro_tokens": self.settings.micro_tokens, "precision": self.settings.precision}
+        self.scored = ReferencedPairs(self.groups, reference_logprobs(self.model, self.groups, self.plan, **scoring))
+        whole = [range(len(self.held_out))]
+        self.scored_held_out = ReferencedPairs(self.held_out, reference_logprobs(self.model, self.held_out, whole, **scoring))
+        self._save(0)  # where the record begins, so that a run cut before its first checkpoint is not counted twice
+        return 0
+
+
+def _differing(pairs: Sequence[PreferencePair]) -> list[PreferencePair]:
+    return [pair for pair in pairs if pair.chosen != pair.rejected]
+
+
+def _joined(scored: ReferencedPairs) -> Tensor:
+    return torch.cat([torch.empty(0), *scored.references])
+
+
+def _referenced(groups: Sequence[PromptPairs], logprobs_A: Tensor) -> ReferencedPairs:
+    return ReferencedPairs(groups, logprobs_A.split([len(group.answers) for group in groups]))

@@ -1,0 +1,134 @@
+"""The loss of one step's preference pairs against a frozen reference, its gradient, and what is recorded of it.
+
+    L = (1/P) Σ_pairs [ loss(h) − α log π(y_w|x) / |y_w| ],   h = log π/π_ref(y_w|x) − log π/π_ref(y_l|x)
+
+P counts the pairs of the whole optimiser step, so 8 micro-batches of 1 equal 1 of 8.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+from transformers import PreTrainedModel
+
+from components.errors import Diverged
+from components.settings.training import DirectPreferenceSettings
+from components.training.preference.answer_logprobs import answer_logprobs, micro_batches
+from components.training.preference.bradley_terry import pair_accuracy
+from components.training.preference.losses.loss import LossShape
+from components.training.preference.losses.registry import PREFERENCE_LOSSES
+from components.training.preference.prompt_pairs import PromptPairs, pair_positions
+
+
+@dataclass(frozen=True)
+class ReferencedPairs:
+    """Prompts with their pairs, and the reference's log-probability of each prompt's answers, (answers,), float32."""
+
+    groups: Sequence[PromptPairs]
+    references: Sequence[Tensor]
+
+    def pairs(self, batch: Sequence[int]) -> int:
+        """Return the number of pairs of some groups."""
+        return sum(len(self.groups[index].chosen) for index in batch)
+
+
+@dataclass
+class PairStatistics:
+    """Sums over pairs; log ratios and log-probabilities in nats."""
+
+    pairs: int = 0
+    packed_tokens: int = 0
+    chosen_tokens: int = 0
+    rejected_tokens: int = 0
+    loss: float = 0.0
+    accuracy: float = 0.0
+    likelihood_accuracy: float = 0.0
+    chosen_ratio: float = 0.0
+    rejected_ratio: float = 0.0
+    chosen_loss_a_token: float = 0.0
+
+    def metrics(self, *, beta: float) -> dict[str, float]:
+        """Return means over the pairs; rewards are β log π/π_ref, `log_ratio_…` means over answer tokens."""
+        pairs = max(1, self.pairs)
+        return {
+            "loss": self.loss / pairs,
+            "accuracy": self.accuracy / pairs,
+            "likelihood_accuracy": self.likelihood_accuracy / pairs,
+            "reward_chosen": beta * self.chosen_ratio / pairs,
+            "reward_rejected": beta * self.rejected_ratio / pairs,
+            "margin": beta * (self.chosen_ratio - self.rejected_ratio) / pairs,
+            "log_ratio_chosen": self.chosen_ratio / max(1, self.chosen_tokens),
+            "log_ratio_rejected": self.rejected_ratio / max(1, self.rejected_tokens),
+            "chosen_loss": self.chosen_loss_a_token / pairs,
+        }
+
+
+def accumulate_gradients(
+    model: PreTrainedModel, scored: ReferencedPairs, batch: Sequence[int], *, settings: DirectPreferenceSettings
+) -> PairStatistics:
+    """Add the gradient of the step's mean loss to the model's parameters, micro-batch by micro-batch.
+
+    Args:
+        batch: the step's indices into `scored.groups`.
+    """
+    statistics, count = PairStatistics(), scored.pairs(batch)
+    for micro in micro_batches(scored.groups, batch, micro_tokens=settings.micro_tokens):
+        loss = summed_loss(model, scored, micro, settings=settings, statistics=statistics) / count
+        loss.backward()
+    return statistics
+
+
+@torch.no_grad()
+def measure_pairs(model: PreTrainedModel, scored: ReferencedPairs, *, settings: DirectPreferenceSettings) -> PairStatistics:
+    """Return the statistics of all pairs, without a gradient."""
+    statistics = PairStatistics()
+    for micro in micro_batches(scored.groups, range(len(scored.groups)), micro_tokens=settings.micro_tokens):
+        summed_loss(model, scored, micro, settings=settings, statistics=statistics)
+    return statistics
+
+
+def summed_loss(
+    model: PreTrainedModel, scored: ReferencedPairs, micro: Sequence[int], *, settings: DirectPreferenceSettings, statistics: PairStatistics
+) -> Tensor:
+    """Return the sum of the loss over the pairs of some groups, a scalar, and add to the statistics."""
+    groups = [scored.groups[index] for index in micro]
+    logprobs_A = answer_logprobs(model, groups, precision=settings.precision)
+    ratios_A = logprobs_A - torch.cat([scored.references[index] for index in micro])
+    lengths_A = torch.tensor([len(ids) for group in groups for _, ids in group.answers])
+    chosen, rejected = pair_positions(groups)
+    chosen_P, rejected_P = ratios_A.index_select(0, chosen), ratios_A.index_select(0, rejected)
+    loss_P = PREFERENCE_LOSSES[settings.loss](chosen_P - rejected_P, LossShape(settings.beta, settings.label_smoothing))
+    supervised_P = -(logprobs_A / lengths_A).index_select(0, chosen)
+    if settings.supervised_weight:
+        loss_P = loss_P + settings.supervised_weight * supervised_P
+    loss = loss_P.sum()
+    with torch.no_grad():
+        statistics.pairs += len(chosen)
+        statistics.packed_tokens += sum(group.tokens for group in groups)
+        statistics.chosen_tokens += int(lengths_A[chosen].sum())
+        statistics.rejected_tokens += int(lengths_A[rejected].sum())
+        statistics.loss += float(loss)
+        statistics.accuracy += float(pair_accuracy(chosen_P, rejected_P).sum())
+        statistics.likelihood_accuracy += float(pair_accuracy(logprobs_A[chosen], logprobs_A[rejected]).sum())
+        statistics.chosen_ratio += float(chosen_P.sum())
+        statistics.rejected_ratio += float(rejected_P.sum())
+        statistics.chosen_loss_a_token += float(supervised_P.sum())
+    return loss
+
+
+def refuse_divergence(metrics: dict[str, float], *, name: str, step: int, fall_limit: float) -> None:
+    """Stop before a step that would spoil the weights.
+
+    Raises:
+        Diverged: loss or gradient norm is not finite, or the preferred answers fell below the reference by more than
+            `fall_limit` nats a token: the loss sees the difference of a pair alone, and both its answers may be lost.
+    """
+    for key in ("loss", "gradient_norm"):
+        if metrics[key] - metrics[key] != 0:  # NaN or infinite
+            raise Diverged(f"{name}: step {step}: {key} is {metrics[key]}; the weights are those of the step before: lower optimiser.learning_rate")
+    if -metrics["log_ratio_chosen"] > fall_limit:
+        raise Diverged(
+            f"{name}: step {step}: preferred answers are {-metrics['log_ratio_chosen']:.2f} nats a token less probable than under the "
+            f"reference, above fall_limit ({fall_limit}); raise beta or supervised_weight, or lower optimiser.learning_rate"
+        )

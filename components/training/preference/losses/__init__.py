@@ -1,0 +1,1 @@
+"""Losses of a pair's log ratios, one file each."""

@@ -1,0 +1,178 @@
+"""Direct preference tuning: it starts at its reference, learns what is preferred, and a killed run is the undisturbed one."""
+
+import math
+from functools import partial
+
+import pytest
+import torch
+
+from components.conversations import Message, PreferencePair
+from components.errors import DataError, Diverged, StorageError
+from components.modeling.tokenizers import encode_samples
+from components.recorder import Recorder, read_record
+from components.storage.checkpoints import CheckpointFolder
+from components.training.preference.answer_logprobs import encode_whole_answers
+from components.training.preference.direct import tune_on_preferences
+from components.training.preference.prompt_pairs import group_pairs, plan_batches
+
+
+def weights(model):
+    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+
+def metrics(folder):
+    return [(entry["step"], entry["values"]) for entry in read_record(folder) if entry["kind"] == "metrics"]
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(("loss", "smoothing", "expected"), [("dpo", 0.0, math.log(2)), ("cdpo", 0.1, math.log(2)), ("ipo", 0.0, 25.0)])
+def test_the_first_step_stands_at_its_reference(tmp_path, toy_model, toy_tokenizer, toy_pairs, direct_settings, loss, smoothing, expected, precision):
+    settings = direct_settings(steps=1, loss=loss, label_smoothing=smoothing, precision=precision, micro_tokens=128)
+    tune_on_preferences(toy_model(), toy_tokenizer, toy_pairs(20, 1), settings=settings, seed=1, recorder=Recorder(tmp_path), name="p", validation=toy_pairs(9, 2))
+    look, first = (values for _, values in metrics(tmp_path)[:2])
+    assert first["p/loss"] == pytest.approx(expected, abs=1e-6)  # dpo: −log σ(0) = log 2
+    assert look["p/validation_loss"] == pytest.approx(expected, abs=1e-6)
+    # exactly: policy and reference went through the same passes
+    assert (first["p/log_ratio_chosen"], first["p/log_ratio_rejected"], first["p/margin"], first["p/accuracy"]) == (0.0, 0.0, 0.0, 0.5)
+    assert first["p/gradient_norm"] > 0
+
+
+@pytest.mark.parametrize(("loss", "changes"), [("dpo", {}), ("ipo", {"beta": 0.05}), ("cdpo", {"label_smoothing": 0.1})])
+def test_a_preference_is_learned_and_holds_for_new_pairs(tmp_path, toy_model, toy_tokenizer, toy_pairs, direct_settings, loss, changes):
+    result = tune_on_preferences(
+        toy_model(), toy_tokenizer, toy_pairs(60, 1), settings=direct_settings(loss=loss, steps=20, **changes), seed=1, recorder=Recorder(tmp_path),
+        validation=toy_pairs(30, 2),
+    )  # fmt: skip
+    assert (result.before.accuracy, result.before.margin) == (0.5, 0.0)
+    assert result.before.likelihood_accuracy < 0.8
+    assert result.after.accuracy > 0.95 and result.after.likelihood_accuracy > 0.95
+    assert result.after.loss < 0.9 * result.before.loss
+    assert (result.steps, result.pairs, result.skipped) == (20, 60, 0)
+
+
+def test_the_supervised_term_keeps_preferred_answers_probable(tmp_path, toy_model, toy_tokenizer, toy_pairs, direct_settings):
+    losses = []
+    for weight in (0.0, 1.0):
+        recorder = Recorder(tmp_path / str(weight))
+        settings = direct_settings(supervised_weight=weight)
+        tune_on_preferences(toy_model(), toy_tokenizer, toy_pairs(30, 1), settings=settings, seed=1, recorder=recorder, name="p")
+        losses.append(metrics(recorder.folder)[-1][1]["p/chosen_loss"])
+    assert losses[1] < losses[0] - 0.5  # nats a token
+
+
+class KilledRecorder(Recorder):
+    """Ends the process, as far as the caller can tell, as the loss of one step is recorded."""
+
+    killed_at = -1
+
+    def metrics(self, values, *, step):
+        super().metrics(values, step=step)
+        if step == self.killed_at and "p/gradient_norm" in values:
+            raise KeyboardInterrupt
+
+
+@pytest.mark.parametrize("killed_at", [(0,), (4,), (5, 6), (11,)])
+def test_a_killed_tuning_goes_on_to_the_same_weights_and_record(tmp_path, toy_model, toy_tokenizer, toy_pairs, direct_settings, killed_at):
+    def attempt(folder, step):
+        recorder, model = KilledRecorder(folder), toy_model()
+        recorder.killed_at = step
+        result = tune_on_preferences(
+            model, toy_tokenizer, toy_pairs(30, 1), settings=direct_settings(validate_every=4, micro_tokens=128), seed=5, recorder=recorder, name="p",
+            checkpoints=CheckpointFolder(folder / "checkpoints", key="k"), validation=toy_pairs(9, 2),
+        )  # fmt: skip
+        return result, weights(model)
+
+    expected, expected_weights = attempt(tmp_path / "whole", -1)
+    for step in killed_at:
+        with pytest.raises(KeyboardInterrupt):
+            attempt(tmp_path / "killed", step)
+    result, resumed = attempt(tmp_path / "killed", -1)
+    assert torch.equal(resumed, expected_weights)
+    assert result == expected
+    assert metrics(tmp_path / "killed") == metrics(tmp_path / "whole")
+    assert [step for step, values in metrics(tmp_path / "whole") if "p/validation_loss" in values] == [0, 4, 8, 12]
+    assert attempt(tmp_path / "killed", -1)[0] == expected  # a finished tuning says again how it went
+    assert metrics(tmp_path / "killed") == metrics(tmp_path / "whole")
+
+
+def test_a_checkpoint_of_other_pairs_or_another_reference_is_refused(tmp_path, toy_model, toy_tokenizer, toy_pairs, direct_settings):
+    def attempt(model, pairs, validation):
+        tune_on_preferences(
+            model, toy_tokenizer, pairs, settings=direct_settings(steps=2), seed=1, recorder=Recorder(tmp_path), validation=validation,
+            checkpoints=CheckpointFolder(tmp_path / "checkpoints", key="k"),
+        )  # fmt: skip
+
+    pairs, validation = toy_pairs(20, 1), toy_pairs(3, 2)
+    attempt(toy_model(), pairs, validation)
+    swapped = [pairs[0].model_copy(update={"chosen": pairs[0].rejected, "rejected": pairs[0].chosen}), *pairs[1:]]  # same ids, another label
+    for others, held_out in ((swapped, validation), (pairs, toy_pairs(3, 3))):
+        with pytest.raises(StorageError, match="other pairs"):
+            attempt(toy_model(), others, held_out)
+    with pytest.raises(StorageError, match="other reference"):
+        attempt(toy_model(seed=2), pairs, validation)
+    attempt(toy_model(), pairs, validation)
+
+
+def test_long_pairs_and_pairs_without_a_difference_are_left_out_and_counted(tmp_path, toy_model, toy_tokenizer, toy_pairs, direct_settings):
+    pairs = toy_pairs(6, 1)
+    long = pairs[0].model_copy(update={"rejected": "salt " * 200})  # shares its prompt with two pairs that fit
+    same = pairs[1].model_copy(update={"rejected": pairs[1].chosen})
+    settings = direct_settings(steps=1)
+    result = tune_on_preferences(toy_model(), toy_tokenizer, [*pairs, long, same], settings=settings, seed=1, recorder=Recorder(tmp_path))
+    assert (result.pairs, result.skipped, result.before) == (6, 2, None)
+    for unusable in ([], [long, same]):
+        with pytest.raises(DataError, match="context of 96 tokens"):
+            tune_on_preferences(toy_model(), toy_tokenizer, unusable, settings=settings, seed=1, recorder=Recorder(tmp_path))
+
+
+def test_answers_are_tokenised_as_in_supervised_tuning_reasoning_and_end_of_turn_included(toy_tokenizer):
+    messages, answer = (Message(role="user", content="what helps?"),), "<think>tea or salt</think>tea helps."
+    ((prompt, ids),) = encode_whole_answers(toy_tokenizer, [messages], [answer])
+    ((whole, mask),) = encode_samples(toy_tokenizer, [[*messages, Message(role="assistant", content=answer)]])
+    assert list(ids) == [token for token, is_answer in zip(whole, mask, strict=True) if is_answer]
+    assert [*prompt, *ids] == whole[: len(prompt) + len(ids)]
+
+
+def test_an_answer_with_a_control_token_is_refused(toy_tokenizer):
+    with pytest.raises(DataError, match="im_end"):
+        encode_whole_answers(toy_tokenizer, [(Message(role="user", content="q"),)], ["tea<|im_end|>"])
+
+
+def test_a_run_that_loses_its_preferred_answers_stops_with_the_weights_of_the_step_before(tmp_path, toy_model, toy_tokenizer, toy_pairs, direct_settings):
+    # The preferred answer repeats the other one, so pushing the other down pushes both down.
+    pair = PreferencePair(id="0", dimension="honesty", messages=(Message(role="user", content="what?"),), chosen="tea helps tea helps", rejected="tea helps")
+    settings = direct_settings(optimiser={"learning_rate": 0.05, "warmup_steps": 0}, steps=200, fall_limit=0.001, batch_pairs=1)
+    model, folder = toy_model(), CheckpointFolder(tmp_path / "checkpoints", key="k")
+    with pytest.raises(Diverged, match="fall_limit"):
+        tune_on_preferences(model, toy_tokenizer, [pair], settings=settings, seed=1, recorder=Recorder(tmp_path), checkpoints=folder)
+    done = max(step for step, values in metrics(tmp_path)) + 1
+    resumed = toy_model()
+    with pytest.raises(Diverged, match=f"step {done}"):
+        tune_on_preferences(resumed, toy_tokenizer, [pair], settings=settings, seed=1, recorder=Recorder(tmp_path), checkpoints=folder)
+    assert torch.equal(weights(resumed), weights(model))
+
+
+def test_a_loss_that_is_no_number_stops_before_the_weights_are_touched(tmp_path, toy_model, toy_tokenizer, toy_pairs, direct_settings):
+    model = toy_model()
+    with torch.no_grad():
+        model.model.norm.weight[0] = math.nan
+    before = weights(model).clone()
+    with pytest.raises(Diverged, match="step 0: loss is nan"):
+        tune_on_preferences(model, toy_tokenizer, toy_pairs(6, 1), settings=direct_settings(), seed=1, recorder=Recorder(tmp_path))
+    assert torch.equal(weights(model).nan_to_num(9.0), before.nan_to_num(9.0))
+
+
+def test_a_plan_takes_whole_prompts_and_every_one_once_an_epoch(toy_tokenizer, toy_pairs):
+    groups = group_pairs(toy_pairs(24, 1), partial(encode_whole_answers, toy_tokenizer))  # 8 prompts of 3 pairs
+    plan = plan_batches(groups, steps=4, batch_pairs=10, seed=3)
+    assert [len(batch) for batch in plan] == [4, 4, 4, 4]  # 12 pairs: the first whole number of prompts with 10 or more
+    assert sorted(plan[0] + plan[1]) == sorted(plan[2] + plan[3]) == list(range(8))
+    assert plan[:2] != plan[2:]
+    assert plan == plan_batches(groups, steps=4, batch_pairs=10, seed=3) != plan_batches(groups, steps=4, batch_pairs=10, seed=4)
+
+
+def test_one_text_said_by_two_roles_is_two_prompts(toy_tokenizer):
+    turns = [(Message(role=role, content="tea"), Message(role="user", content="what helps?")) for role in ("system", "user")]
+    pairs = [PreferencePair(id=str(n), dimension="honesty", messages=messages, chosen="a", rejected="b") for n, messages in enumerate(turns)]
+    groups = group_pairs(pairs, partial(encode_whole_answers, toy_tokenizer))
+    assert len(groups) == 2 and groups[0].answers[0][0] != groups[1].answers[0][0]
