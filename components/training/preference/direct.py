@@ -119,7 +119,7 @@ class DirectRun:
         self.model, self.groups, self.held_out = model, groups, held_out
         self.settings, self.recorder, self.name = settings, recorder, name
         self.plan = plan_batches(groups, steps=settings.steps, batch_pairs=settings.batch_pairs, seed=seed)
-        self.optimiser = create_optimiser(model, settings.optimiser)
+        self.optimiser = create_optimiser(model, settings.optimiser, precision=settings.precision)
         identity = {"pairs": groups_digest([*groups, *held_out]), "reference": weights_digest(model)} if checkpoints else {}
         self.saved = TuningCheckpoints(checkpoints, model, self.optimiser, recorder, identity, steps=settings.steps, what=name)
         self.looks: list[DirectLook] = []
