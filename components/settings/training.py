@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from components.settings.base import Section
+from components.settings.generation import SamplerKind
 
 Precision = Literal["auto", "float32", "bfloat16"]  # see components/modeling/precision.py
 
@@ -155,6 +156,7 @@ class PolicySettings(Section):
     prompts_per_step: int = Field(default=32, ge=1)
     completions: int = Field(default=8, ge=2, description="answers a prompt")
     max_new_tokens: int = Field(default=48, ge=1)
+    sampler: SamplerKind = Field(default="native", description="what draws the answers: this process, a vLLM engine beside it, or a vLLM server (see section vllm)")
     temperature: float = Field(default=1.0, gt=0)
     loss: Literal["grpo", "dapo", "dr_grpo"] = "dapo"
     clip_low: float = Field(default=0.2, gt=0)

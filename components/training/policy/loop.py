@@ -1,6 +1,6 @@
 """The GRPO loop: sample groups, judge them, take one optimiser step, again (report §3.3–3.4, arXiv:2402.03300).
 
-    take prompts (mastered ones left at the epoch's start) → sample → rewards → advantages within the group
+    take prompts (mastered ones left at the epoch's start) → hand the sampler the weights → sample → rewards → advantages within the group
     → drop groups without spread, refill → one optimiser step → record → checkpoint
 
 Departures from the report: one update a rollout, so the old policy is the current one and costs no pass; 8 or so
@@ -11,6 +11,7 @@ has to survive a kill.
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Any
 
 from transformers import PreTrainedModel
@@ -60,12 +61,16 @@ class PolicyRun:
     totals: dict[str, Any] = field(default_factory=lambda: {"rewards": [], "seconds": {}, "tokens": 0})
 
     def step(self, number: int) -> None:
-        """Collect, update and record one optimiser step.
+        """Collect, update and record one optimiser step; the the sampler draws from the weights after `number` steps.
 
         Raises:
+            ServiceError: the sampler's engine is dead, too late, or does not have the weights it was handed.
             Diverged: see `update_policy`; or the policy does not start at its reference.
         """
         epochs = len(self.resampler.history)
+        started = perf_counter()
+        self.sampler.sync(self.model, version=number)
+        seconds_sync = perf_counter() - started
         collected = collect_groups(
             self.sampler, self.prompts, self.resampler, self.reward,
             settings=self.settings, seed=self.seed, step=number, mastery=self.mastery,
@@ -80,13 +85,13 @@ class PolicyRun:
             )
         if number == 0:
             refuse_drift_at_start(statistics)
-        self._record(number, rate, collected, statistics)
+        self._record(number, collected, statistics, {"learning_rate": rate, "seconds_sync": seconds_sync})
 
-    def _record(self, number: int, rate: float, collected: Collection, statistics: UpdateStatistics) -> None:
-        values = collected.metrics(self.settings.reward_weights) | statistics.metrics() | {"learning_rate": rate}
+    def _record(self, number: int, collected: Collection, statistics: UpdateStatistics, others: dict[str, float]) -> None:
+        values = collected.metrics(self.settings.reward_weights) | statistics.metrics() | others
         self.totals["rewards"].append(values["reward"])
         self.totals["tokens"] += values["sampled_tokens"]
-        for name in ("generate", "score", "reference", "policy"):
+        for name in ("sync", "generate", "score", "reference", "policy"):
             spent = self.totals["seconds"]
             spent[name] = spent.get(name, 0.0) + values[f"seconds_{name}"]
         self.recorder.metrics(values, step=number)
@@ -119,7 +124,7 @@ def optimise_policy(
     Args:
         prompts: with unique ids; more than the steps can pass over `settings.epochs` times are cut (noted).
         reward: judges answers; see `RewardFunction`.
-        sampler: draws from `model` itself, so its weights are always current.
+        sampler: is handed `model` before each step's sampling, so that its weights are always current.
         mastery: the reward that is a prompt's pass rate.
     Raises:
         Diverged: NaN, or KL above `kl_limit`; the last checkpoint is kept.
