@@ -1,5 +1,6 @@
 """The processes an engine starts, so that they can be ended where the engine no longer ends them itself."""
 
+import contextlib
 from collections.abc import Sequence
 
 import psutil
@@ -29,10 +30,8 @@ def end_processes(processes: Sequence[psutil.Process], *, grace_seconds: float =
 
 
 def _signal(process: psutil.Process, method: str) -> None:
-    try:
-        getattr(process, method)()  # psutil refuses where the id belongs to a newer process
-    except psutil.NoSuchProcess:
-        pass
+    with contextlib.suppress(psutil.NoSuchProcess):  # so says psutil, too, where the id belongs to a newer process
+        getattr(process, method)()
 
 
 def _is_tracker(process: psutil.Process) -> bool:

@@ -53,13 +53,12 @@ class ServerEngine:
             self.process.close()
 
     def _each(self, contents: Sequence[dict[str, Any]], parse: Any) -> list[Any]:
-        with ThreadPoolExecutor(max_workers=max(1, min(CONNECTIONS, len(contents)))) as pool:
+        pool = ThreadPoolExecutor(max_workers=max(1, min(CONNECTIONS, len(contents))))
+        try:
             futures = [pool.submit(self._post, "/v1/completions", content) for content in contents]
-            try:
-                return [parse(future.result()) for future in futures]
-            except BaseException:
-                pool.shutdown(wait=False, cancel_futures=True)
-                raise
+            return [parse(future.result()) for future in futures]
+        finally:
+            pool.shutdown(wait=False, cancel_futures=True)  # after a failure the others are not waited for
 
     def _post(self, path: str, content: dict[str, Any]) -> Any:
         if self.process is not None:

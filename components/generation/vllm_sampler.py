@@ -124,6 +124,7 @@ class ColocatedEngine:
         self._thread = CallThread("vLLM")
         self._engine: Any = None
         others = child_processes()
+        self._thread.call(_import, seconds=settings.start_seconds, what="importing vllm")
         try:
             self._engine = self._thread.call(
                 lambda: _start(folder, context=context, dtype=dtype, settings=settings),
@@ -188,16 +189,22 @@ class ColocatedEngine:
             raise
 
 
-def _start(folder: Path, *, context: int, dtype: str, settings: "VllmSettings") -> Any:
-    preloaded = os.environ.get("LD_PRELOAD")
+def _import() -> None:
     for name, value in ENVIRONMENT.items():
         os.environ.setdefault(name, value)
     try:
-        from vllm import LLM
-    except ImportError:
+        import vllm  # noqa: F401
+    except ImportError as error:
         raise ServiceError(
-            "vLLM is not installed in this environment; make one with `make vllm-env` and run the stage there, or set the stage's sampler to native or vllm_server"
+            f"vLLM cannot be imported in this environment ({error}); make one with `make vllm-env` and run the stage there, or set the "
+            "stage's sampler to native or vllm_server"
         ) from None
+
+
+def _start(folder: Path, *, context: int, dtype: str, settings: "VllmSettings") -> Any:
+    from vllm import LLM
+
+    preloaded = os.environ.get("LD_PRELOAD")
     try:
         return LLM(
             str(folder), dtype=dtype, max_model_len=context, enforce_eager=settings.eager, max_num_seqs=settings.sequences,

@@ -3,6 +3,7 @@
 import contextlib
 import copy
 import importlib.util
+import itertools
 import sys
 from time import monotonic
 
@@ -57,7 +58,7 @@ def folder(model, tiny_tokenizer, tmp_path_factory):
 
 
 @contextlib.contextmanager
-def _started(kind, model, tokenizer, folder, capsys=None):
+def _started(kind, model, tokenizer, folder):
     start = monotonic()
     with policy_sampler(kind, model, tokenizer, folder=folder, precision="float32", vllm=SETTINGS, root=folder) as sampler:
         print(f"\n{kind}: started in {monotonic() - start:.1f} s", file=sys.__stderr__)
@@ -110,7 +111,7 @@ def test_greedy_answers_are_the_native_samplers(sampler, model, tiny_tokenizer):
         native.sync(tuned, version=version)
         ours, theirs = sampler.generate(PROMPTS, options), native.generate(PROMPTS, options)
         assert _ids(ours) == _ids(theirs)
-        for left, right in zip(sum(ours, []), sum(theirs, []), strict=True):
+        for left, right in zip(itertools.chain(*ours), itertools.chain(*theirs), strict=True):
             assert (left.finish_reason, left.text, left.weights_version) == (right.finish_reason, right.text, right.weights_version)
             torch.testing.assert_close(torch.tensor(left.logprobs), torch.tensor(right.logprobs), rtol=0, atol=TOLERANCE)
 

@@ -18,7 +18,7 @@ def test_probes_are_always_the_same_and_fit_the_model():
     probes = probe_sequences(vocabulary=300, context=20)
     assert probes == probe_sequences(vocabulary=300, context=20)
     assert [len(probe) for probe in probes] == [19] * 4  # one token is left for the engine to draw
-    assert 0 <= min(map(min, probes)) and max(map(max, probes)) < 300
+    assert min(map(min, probes)) >= 0 and max(map(max, probes)) < 300
 
 
 def test_the_trainers_scores_equal_transformers(tiny_model):
