@@ -3,12 +3,14 @@
 import queue
 import threading
 from collections.abc import Callable
-from concurrent.futures import Future
+from concurrent.futures import Future, wait
+from time import monotonic
 from typing import Any, TypeVar
 
 from components.errors import QuarkmedError, ServiceError
 
 Value = TypeVar("Value")
+WATCH_SECONDS = 1.0
 
 
 class CallThread:
@@ -26,11 +28,14 @@ class CallThread:
         """Whether a call has not come back yet."""
         return self._last is not None and not self._last.done()
 
-    def call(self, function: Callable[[], Value], *, seconds: float, what: str) -> Value:
+    def call(
+        self, function: Callable[[], Value], *, seconds: float, what: str, watch: Callable[[], None] = lambda: None
+    ) -> Value:
         """Run `function` and return its value.
 
         Args:
             what: names the call in an error, as in "sampling 64 prompts".
+            watch: called now and then while it runs; what it raises ends the wait.
         Raises:
             ServiceError: it raised something that is no error of ours, took longer than `seconds`, or an earlier call
                 never came back.
@@ -41,19 +46,30 @@ class CallThread:
         self._last = future
         self._calls.put((future, function))
         try:
-            return future.result(seconds)
-        except QuarkmedError:
+            self._wait(future, seconds, watch)
+        except BaseException:
+            self.is_lost = True
             raise
-        except TimeoutError as error:
-            if future.done():  # the call's own time limit, not ours
-                raise ServiceError(f"{self.name}: {what} ended by a time limit of its own; see its log") from error
+        if not future.done():
             self.is_lost = True
             raise ServiceError(
                 f"{self.name}: {what} took more than {seconds:g} s; raise the time limit (vllm.call_seconds, vllm.start_seconds) if the "
                 "work is that large, else look for what holds it up"
-            ) from None
+            )
+        try:
+            return future.result()
+        except QuarkmedError:
+            raise
         except Exception as error:
             raise ServiceError(f"{self.name}: {what} failed ({type(error).__name__}: {first_line(error)}); see its log above") from error
+
+    @staticmethod
+    def _wait(future: "Future[Any]", seconds: float, watch: Callable[[], None]) -> None:
+        end = monotonic() + seconds
+        while not future.done() and (left := end - monotonic()) > 0:
+            wait([future], timeout=min(left, WATCH_SECONDS))
+            if not future.done():
+                watch()
 
     def _work(self) -> None:
         while True:

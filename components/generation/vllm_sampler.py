@@ -13,6 +13,8 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import psutil
+
 from components.errors import ServiceError
 from components.generation.call_thread import CallThread
 from components.generation.engine_requests import (
@@ -134,6 +136,7 @@ class ColocatedEngine:
             end_processes(started_since(others))
             raise
         self.processes = started_since(others)
+        self._cores = [process for process in self.processes if process.ppid() == os.getpid()]  # they end when a worker does
 
     def draw(self, prompts: Sequence[Sequence[int]], requests: Sequence[dict[str, Any]]) -> list[list[EngineAnswer]]:
         """Return each prompt's answers; see `Engine.draw`."""
@@ -181,12 +184,17 @@ class ColocatedEngine:
         if self._engine is None:
             raise ServiceError(f"vLLM: {what} was asked of an engine that has ended; start the run again")
         try:
-            return self._thread.call(function, seconds=self.call_seconds, what=what)
+            return self._thread.call(function, seconds=self.call_seconds, what=what, watch=self._refuse_dead)
         except ServiceError:
             if self._thread.is_lost:
                 self._engine = None
                 end_processes(self.processes)
             raise
+
+
+    def _refuse_dead(self) -> None:
+        if not all(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in self._cores):
+            raise ServiceError("vLLM: the engine's process has ended (killed, or short of memory); see its log above and start the run again")
 
 
 def _import() -> None:

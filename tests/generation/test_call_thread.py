@@ -50,6 +50,18 @@ def test_a_time_limit_inside_the_call_does_not_lose_the_thread():
         raise TimeoutError
 
     thread = CallThread("engine")
-    with pytest.raises(ServiceError, match="time limit of its own"):
+    with pytest.raises(ServiceError, match=r"replacing weights failed \(TimeoutError"):
         thread.call(fails, seconds=5, what="replacing weights")
     assert thread.call(lambda: 1, seconds=5, what="sampling") == 1
+
+
+def test_a_watch_ends_the_wait_for_a_call_that_can_no_longer_come_back():
+    def has_died():
+        raise ServiceError("the engine has ended")
+
+    thread, release = CallThread("engine"), threading.Event()
+    start = monotonic()
+    with pytest.raises(ServiceError, match="the engine has ended"):
+        thread.call(release.wait, seconds=60, what="sampling", watch=has_died)
+    assert monotonic() - start < 10 and thread.is_lost
+    release.set()
