@@ -29,6 +29,14 @@ def end_processes(processes: Sequence[psutil.Process], *, grace_seconds: float =
     psutil.wait_procs(left, timeout=grace_seconds)
 
 
+def has_ended(process: psutil.Process) -> bool:
+    """Say whether a process no longer runs, whether its parent has noticed or not."""
+    try:
+        return not process.is_running() or process.status() == psutil.STATUS_ZOMBIE
+    except psutil.NoSuchProcess:
+        return True
+
+
 def _signal(process: psutil.Process, method: str) -> None:
     with contextlib.suppress(psutil.NoSuchProcess):  # so says psutil, too, where the id belongs to a newer process
         getattr(process, method)()

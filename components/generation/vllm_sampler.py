@@ -13,8 +13,6 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import psutil
-
 from components.errors import ServiceError
 from components.generation.call_thread import CallThread
 from components.generation.engine_requests import (
@@ -25,7 +23,7 @@ from components.generation.engine_requests import (
     repeated,
     sampling_requests,
 )
-from components.generation.process_tree import child_processes, end_processes, started_since
+from components.generation.process_tree import child_processes, end_processes, has_ended, started_since
 from components.generation.sampler import Completion, Progress, SamplingOptions
 from components.generation.vllm_worker import EXTENSION
 from components.generation.weight_folder import WeightFolder
@@ -191,9 +189,8 @@ class ColocatedEngine:
                 end_processes(self.processes)
             raise
 
-
     def _refuse_dead(self) -> None:
-        if not all(process.is_running() and process.status() != psutil.STATUS_ZOMBIE for process in self._cores):
+        if any(has_ended(process) for process in self._cores):
             raise ServiceError("vLLM: the engine's process has ended (killed, or short of memory); see its log above and start the run again")
 
 
