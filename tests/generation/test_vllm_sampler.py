@@ -31,7 +31,7 @@ TOLERANCE = 1e-3  # nats, float32
 GENERATOR = torch.Generator().manual_seed(0)
 # The last one is longer than a block of vLLM's prefix cache (128 tokens on a CPU).
 PROMPTS = [torch.randint(4, 300, (length,), generator=GENERATOR).tolist() for length in (5, 12, 3, 20, 7, 1, 200)]
-SETTINGS = VllmSettings(python=sys.executable, cache_gib=0.1, sequences=64, start_seconds=1500, call_seconds=300)
+SETTINGS = VllmSettings(python=sys.executable, cache_gib=0.1, sequences=64, start_seconds=3600, call_seconds=1200)
 SHAPE = ModelSettings(vocabulary=512, hidden=64, layers=2, heads=4, key_value_heads=2, head_dimension=32, intermediate=96, context=256)
 
 
