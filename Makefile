@@ -4,7 +4,7 @@ PYTHON ?= python3.11
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 export DO_NOT_TRACK = 1
 
-.PHONY: retrain test test-slow bench lint lock setup
+.PHONY: retrain test test-slow test-vllm vllm-env bench lint lock lock-vllm setup
 
 setup: .venv/.ready
 
@@ -23,6 +23,18 @@ test: setup
 test-slow: setup
 	.venv/bin/python -m pytest -m slow
 
+# vLLM (CPU build) needs an environment of its own: docs/decisions/002-dependencies.md.
+vllm-env: var/vllm/.ready
+
+var/vllm/.ready: infra/vllm/cpu-requirements.txt infra/vllm/cpu-overrides.txt pyproject.toml | .venv/.ready
+	@.venv/bin/uv venv -q --clear --python .venv/bin/python var/vllm
+	@.venv/bin/uv pip install -q --python var/vllm/bin/python --override infra/vllm/cpu-overrides.txt -r infra/vllm/cpu-requirements.txt
+	@.venv/bin/uv pip install -q --python var/vllm/bin/python --no-deps -e .
+	@touch $@
+
+test-vllm: vllm-env
+	var/vllm/bin/python -m pytest --timeout 1800 tests/generation/test_vllm_sampler.py
+
 lint: setup
 	.venv/bin/ruff check .
 
@@ -32,3 +44,7 @@ bench: setup
 lock:
 	.venv/bin/uv pip compile -q --python 3.11 --no-annotate --no-emit-index-url --no-emit-find-links requirements.in -o requirements.lock
 	sed -i 's/+cpu//' requirements.lock
+
+lock-vllm:
+	.venv/bin/uv pip compile -q --python 3.11 --no-annotate --no-header --no-emit-index-url --no-emit-find-links --override infra/vllm/cpu-overrides.txt infra/vllm/cpu-requirements.in -o infra/vllm/cpu-requirements.txt
+	sed -i 's/+cpu//' infra/vllm/cpu-requirements.txt

@@ -6,11 +6,15 @@ it would draw without them.
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from typing import TYPE_CHECKING
 
 from components.generation.native_sampler import ROWS
 from components.generation.sampler import Completion, Progress, Sampler, SamplingOptions
 from components.lineage import digest_value
 from components.storage.checkpoints import CheckpointFolder
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 SUB_BATCHES = 8  # kept together: some seconds of work
 
@@ -22,6 +26,12 @@ class KeptSampler:
         self.sampler = sampler
         self.checkpoints = checkpoints
         self.sub_batches = sub_batches
+        self.weights_version = 0
+
+    def sync(self, model: "PreTrainedModel", *, version: int) -> None:
+        """Hand the weights on; answers of one version are never given for those of another."""
+        self.sampler.sync(model, version=version)
+        self.weights_version = version
 
     def generate(
         self, prompts: Sequence[Sequence[int]], options: SamplingOptions, *, progress: Progress | None = None
@@ -48,7 +58,8 @@ class KeptSampler:
         return completions
 
     def _drawn(self, prompts: list[Sequence[int]], options: SamplingOptions, progress: Progress) -> list[list[Completion]]:
-        part = self.checkpoints.child(f"samples-{digest_value([[list(prompt) for prompt in prompts], asdict(options)])[:24]}")
+        asked = [[list(prompt) for prompt in prompts], asdict(options), *([self.weights_version] if self.weights_version else [])]
+        part = self.checkpoints.child(f"samples-{digest_value(asked)[:24]}")
         checkpoint, _ = part.latest()
         if checkpoint is not None:
             return [[_completion(values) for values in group] for group in checkpoint.state["completions"]]

@@ -37,7 +37,12 @@ class NativeSampler:
         self.tokenizer = tokenizer
         self.precision = precision
         self.rows = rows
+        self.weights_version = 0
         self._stops = torch.tensor(stop_ids(tokenizer))
+
+    def sync(self, model: "PreTrainedModel", *, version: int) -> None:
+        """Note the version: the weights are the model's own, read at every call."""
+        self.model, self.weights_version = model, version
 
     @torch.no_grad()
     def generate(
@@ -66,7 +71,7 @@ class NativeSampler:
         ids = [row[:length] for row, length in zip(drawn.ids.tolist(), drawn.lengths.tolist(), strict=True)]
         texts = self.tokenizer.batch_decode(ids, skip_special_tokens=True)
         rows = [
-            Completion(tuple(row), tuple(logprobs[: len(row)]), "stop" if stopped else "length", text)
+            Completion(tuple(row), tuple(logprobs[: len(row)]), "stop" if stopped else "length", text, self.weights_version)
             for row, logprobs, stopped, text in zip(
                 ids, drawn.logprobs.tolist(), drawn.is_stopped.tolist(), texts, strict=True
             )

@@ -2,9 +2,12 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from typing import Literal, Protocol
+from typing import TYPE_CHECKING, Literal, Protocol
 
 from components.errors import SettingsError
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 FinishReason = Literal["stop", "length"]
 Progress = Callable[[int, int], None]
@@ -32,13 +35,15 @@ class Completion:
     """One drawn answer.
 
     `ids` hold the stop token where there is one; `logprobs` are of each id at the sampling temperature (at temperature 1
-    for greedy answers); `text` is decoded without control tokens.
+    for greedy answers); `text` is decoded without control tokens; `weights_version` is the version last handed to
+    `Sampler.sync`, 0 before any.
     """
 
     ids: tuple[int, ...]
     logprobs: tuple[float, ...]
     finish_reason: FinishReason
     text: str
+    weights_version: int = 0
 
 
 class Sampler(Protocol):
@@ -48,4 +53,11 @@ class Sampler(Protocol):
         self, prompts: Sequence[Sequence[int]], options: SamplingOptions, *, progress: Progress | None = None
     ) -> list[list[Completion]]:
         """Return the completions of every prompt; `progress(done, total)` counts prompts."""
+        ...
+
+    def sync(self, model: "PreTrainedModel", *, version: int) -> None:
+        """Draw from `model`'s present weights from now on, and stamp answers with `version`.
+
+        A training loop calls it before it samples, after every change of the weights.
+        """
         ...

@@ -1,9 +1,13 @@
 """A sampler that says what it was told to: for tests of everything that stands on samples."""
 
 from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING
 
 from components.errors import DataError
 from components.generation.sampler import Completion, Progress, SamplingOptions
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
 
 Answers = Sequence[Sequence[str]] | Callable[[Sequence[int], int], str]
 
@@ -17,6 +21,7 @@ class ScriptedSampler:
     def __init__(self, answers: Answers) -> None:
         self.answers = answers
         self.seen: list[tuple[int, ...]] = []
+        self.synced: list[int] = []  # versions, in the order of the calls
         self._next = 0
 
     def generate(
@@ -31,6 +36,10 @@ class ScriptedSampler:
                 progress(done, len(prompts))
         return completions
 
+    def sync(self, model: "PreTrainedModel", *, version: int) -> None:
+        """Remember the version."""
+        self.synced.append(version)
+
     def _texts(self, prompt: Sequence[int], samples: int) -> list[str]:
         if callable(self.answers):
             return [self.answers(prompt, sample) for sample in range(samples)]
@@ -40,7 +49,6 @@ class ScriptedSampler:
         self._next += 1
         return [texts[sample % len(texts)] for sample in range(samples)]
 
-    @staticmethod
-    def _completion(text: str) -> Completion:
+    def _completion(self, text: str) -> Completion:
         ids = tuple(text.encode())
-        return Completion(ids, (0.0,) * len(ids), "stop", text)
+        return Completion(ids, (0.0,) * len(ids), "stop", text, self.synced[-1] if self.synced else 0)

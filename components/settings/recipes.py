@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 from components.errors import SettingsError
 from components.settings.base import Section
 from components.settings.explaining import explain_problems, line_of
+from components.settings.generation import VllmSettings
 from components.settings.settings import read_yaml
 from components.settings.training import PolicySettings, SupervisedSettings
 
@@ -64,6 +65,7 @@ class PolicyRecipe(Recipe):
         default=None, description="name of the reward, 0 to 1, whose mean over a prompt's answers says that the prompt is mastered; null: no prompt leaves"
     )
     policy: PolicySettings
+    vllm: VllmSettings = Field(default_factory=VllmSettings, description="the engine, where policy.sampler is not native")
 
     @field_validator("reward", mode="before")
     @classmethod

@@ -5,13 +5,14 @@ from pathlib import Path
 from typing import Any
 
 import yaml
-from pydantic import ValidationError
+from pydantic import Field, ValidationError
 
 from components.errors import SettingsError
 from components.settings.base import Section
 from components.settings.data import CurateSettings, HoldoutSettings, IndexSettings, KnowledgeSettings, SourcesSettings
 from components.settings.evaluation import EvaluateSettings, GateSettings
 from components.settings.explaining import explain_problems
+from components.settings.generation import VllmSettings
 from components.settings.system import RunSettings, SystemSettings
 from components.settings.training import (
     AnswersSettings,
@@ -50,6 +51,7 @@ class Settings(Section):
     prompts: PromptsSettings
     grpo_reasoning: PolicySettings
     grpo_general: PolicySettings
+    vllm: VllmSettings = Field(default_factory=VllmSettings)
     evaluate: EvaluateSettings
     gate: GateSettings
 

@@ -5,6 +5,7 @@ from typing import Literal
 from pydantic import Field, model_validator
 
 from components.settings.base import Section
+from components.settings.generation import SamplerKind
 
 Precision = Literal["auto", "float32", "bfloat16"]  # see components/modeling/precision.py
 AdvantageScale = Literal["group", "batch", "none"]  # see components/training/policy/advantages.py
@@ -185,6 +186,7 @@ class PolicySettings(Section):
     prompts_per_step: int = Field(default=32, ge=1, description="groups a rollout")
     completions: int = Field(default=8, ge=2, description="answers a prompt")
     max_new_tokens: int = Field(default=48, ge=1, description="tokens of an answer at most")
+    sampler: SamplerKind = Field(default="native", description="what draws the answers: this process, a vLLM engine beside it, or a vLLM server (see section vllm)")
     temperature: float = Field(default=1.0, gt=0, description="of sampling; divides the logits in policy, old policy and reference alike")
     updates_per_rollout: int = Field(default=1, ge=1, description="optimiser steps a rollout's groups are cut into; 1: no old-policy pass, and the ratio is 1 (2503.14476 takes 16)")
     loss: Literal["grpo", "dapo", "dr_grpo", "gspo", "cispo"] = Field(default="dapo", description="one file each in components/training/policy/losses, with its source")

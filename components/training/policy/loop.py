@@ -1,7 +1,8 @@
 """The GRPO loop: sample groups, judge them, take one optimiser step, again (report §3.3–3.4, arXiv:2402.03300).
 
-    take prompts (mastered ones left at the epoch's start) → sample → rewards → advantages within the group
-    → drop groups without spread, refill → one optimiser step, or several → record → checkpoint
+    take prompts (mastered ones left at the epoch's start) → hand the sampler the weights → sample → rewards
+    → advantages within the group → drop groups without spread, refill → one optimiser step, or several → record
+    → checkpoint
 
 A step of the loop is a rollout and what is learnt from it. Departures from the report: one update a rollout, so the old
 policy is the current one and costs no pass (`updates_per_rollout` asks for more); 8 or so rollouts a prompt at laptop
@@ -12,6 +13,7 @@ has to survive a kill.
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from time import perf_counter
 from typing import Any
 
 from transformers import PreTrainedModel
@@ -64,12 +66,16 @@ class PolicyRun:
     totals: dict[str, Any] = field(default_factory=lambda: {"rewards": [], "seconds": {}, "tokens": 0})
 
     def step(self, number: int) -> None:
-        """Collect, update and record one step.
+        """Collect, update and record one step; the sampler draws from the weights after `number` steps.
 
         Raises:
+            ServiceError: the sampler's engine is dead, too late, or does not have the weights it was handed.
             Diverged: see `update_policy`; or the policy does not start at its reference.
         """
         epochs = len(self.resampler.history)
+        started = perf_counter()
+        self.sampler.sync(self.model, version=number)
+        seconds_sync = perf_counter() - started
         collected = collect_groups(
             self.sampler, self.prompts, self.resampler, self.reward,
             settings=self.settings, seed=self.seed, step=number, mastery=self.mastery,
@@ -82,18 +88,18 @@ class PolicyRun:
         )
         if number == 0 and updates:
             refuse_drift_at_start(updates[0])
-        self._record(number, rate, collected, whole_rollout(updates))
+        self._record(number, collected, whole_rollout(updates), {"learning_rate": rate, "seconds_sync": seconds_sync})
 
     def look(self, step: int) -> None:
         """Measure the model on validation where that is due after `step` optimiser steps."""
         if self.selection and self.selection.is_due(step, steps=self.settings.steps):
             self.recorder.metrics({"validation_score": self.selection.look(self.model, step=step)}, step=step)
 
-    def _record(self, number: int, rate: float, collected: Collection, statistics: UpdateStatistics) -> None:
-        values = collected.metrics(self.settings.reward_weights) | statistics.metrics() | {"learning_rate": rate}
+    def _record(self, number: int, collected: Collection, statistics: UpdateStatistics, others: dict[str, float]) -> None:
+        values = collected.metrics(self.settings.reward_weights) | statistics.metrics() | others
         self.totals["rewards"].append(values["reward"])
         self.totals["tokens"] += values["sampled_tokens"]
-        for name in ("generate", "score", "old", "reference", "policy"):
+        for name in ("sync", "generate", "score", "old", "reference", "policy"):
             spent = self.totals["seconds"]
             spent[name] = spent.get(name, 0.0) + values[f"seconds_{name}"]
         self.recorder.metrics(values, step=number)
@@ -127,7 +133,7 @@ def optimise_policy(
     Args:
         prompts: with unique ids; more than the steps can pass over `settings.epochs` times are cut (noted).
         reward: judges answers; see `RewardFunction`.
-        sampler: draws from `model` itself, so its weights are always current.
+        sampler: is handed `model` before each step's sampling, so that its weights are always current.
         mastery: the reward that is a prompt's pass rate.
         measure: looked at every `settings.validate_every` steps; the model ends with the weights that did best by it,
             and the run ends after `settings.patience` looks without a better one.

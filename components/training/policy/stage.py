@@ -6,7 +6,6 @@ from pathlib import Path
 
 from components.cases.case import Case
 from components.documents import read_models
-from components.generation.native_sampler import NativeSampler
 from components.modeling.models import load_model, save_model
 from components.modeling.tokenizers import load_tokenizer
 from components.rewards.combination import RewardTerm, one_by_one, score_answers
@@ -16,6 +15,7 @@ from components.settings.training import PolicySettings
 from components.stage import StageContext
 from components.training.policy.loop import optimise_policy
 from components.training.policy.prompts import policy_prompts
+from components.training.policy.samplers import policy_sampler
 from components.training.selection import Measure
 
 CORRECT = "correct"
@@ -48,18 +48,23 @@ def run_policy_stage(
     folder = context.fetch_model(parent)
     model, tokenizer = load_model(folder), load_tokenizer(folder)
     cases = read_models(context.read(prompts), Case)
-    result = optimise_policy(
-        model,
-        policy_prompts(tokenizer, cases),
-        lambda asked, texts: score_answers(terms, [prompt.case for prompt in asked], texts),
-        sampler=NativeSampler(model, tokenizer, precision=settings.precision),
-        settings=settings,
-        seed=context.seed,
-        recorder=context.recorder,
-        checkpoints=context.checkpoints,
-        mastery=CORRECT,
-        measure=measure,
-    )
+    sampler = policy_sampler(
+        settings.sampler, model, tokenizer,
+        folder=folder, precision=settings.precision, vllm=context.section("vllm"), root=context.root,
+    )  # fmt: skip
+    with sampler as drawing:
+        result = optimise_policy(
+            model,
+            policy_prompts(tokenizer, cases),
+            lambda asked, texts: score_answers(terms, [prompt.case for prompt in asked], texts),
+            sampler=drawing,
+            settings=settings,
+            seed=context.seed,
+            recorder=context.recorder,
+            checkpoints=context.checkpoints,
+            mastery=CORRECT,
+            measure=measure,
+        )
     with tempfile.TemporaryDirectory() as temporary:
         save_model(model, tokenizer, Path(temporary))
         context.publish_model(Path(temporary), output, parent=parent)

@@ -5,7 +5,6 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import DataError
-from components.generation.native_sampler import NativeSampler
 from components.modeling.models import save_model
 from components.modeling.tokenizers import encode_prompts
 from components.recorder import Recorder, read_record
@@ -13,8 +12,10 @@ from components.settings.recipes import PolicyRecipe
 from components.storage.checkpoints import CheckpointFolder
 from components.training.policy.groups import PolicyPrompt
 from components.training.policy.loop import optimise_policy
+from components.training.policy.samplers import policy_sampler
 from components.training.recipes.inputs import PolicyInputs
 from components.training.recipes.lines import PROMPTS, PromptLine
+from components.training.recipes.model_folders import model_folder
 from components.training.recipes.outcome import Outcome
 from components.training.recipes.reward_functions import UserReward
 
@@ -32,11 +33,14 @@ def run(
     """
     settings = recipe.policy.model_copy(update={"reward_weights": {source.label: source.weight for source in recipe.reward}})
     prompts = encode_lines(tokenizer, inputs.lines, room=model.config.max_position_embeddings - settings.max_new_tokens)
-    result = optimise_policy(
-        model, prompts, Judge(inputs.lines, inputs.rewards, pass_rate=recipe.pass_rate),
-        sampler=NativeSampler(model, tokenizer, precision=settings.precision), settings=settings, seed=recipe.seed,
-        recorder=recorder, checkpoints=checkpoints, mastery=recipe.pass_rate or NO_PASS_RATE,
-    )  # fmt: skip
+    drawing = policy_sampler(
+        settings.sampler, model, tokenizer, folder=model_folder(Path(recipe.model)), precision=settings.precision, vllm=recipe.vllm, root=Path.cwd()
+    )
+    with drawing as sampler:
+        result = optimise_policy(
+            model, prompts, Judge(inputs.lines, inputs.rewards, pass_rate=recipe.pass_rate), sampler=sampler, settings=settings,
+            seed=recipe.seed, recorder=recorder, checkpoints=checkpoints, mastery=recipe.pass_rate or NO_PASS_RATE,
+        )  # fmt: skip
     for reward in inputs.rewards:
         if reward.first_failure:
             recorder.warning(f"reward {reward.name}: raised on {reward.failures} answers, which were left out; the first time: {reward.first_failure}")
