@@ -15,6 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from components.conversations import PreferencePair
 from components.errors import DataError, Diverged, StorageError
 from components.lineage import digest_value, stable_fraction
+from components.modeling.adapters import attach_adapters
 from components.modeling.micro_batches import cut_by_tokens
 from components.modeling.precision import Precision
 from components.recorder import Recorder
@@ -92,6 +93,7 @@ def tune_reward_model(
         raise DataError(f"reward model {name}: no preference pairs; raise reward_models.prompts or candidates")
     groups = group_pairs(tokenizer, pairs)
     shape = settings.optimiser
+    attach_adapters(model, settings.adapters, seed=seed)
     optimiser = create_optimiser(model, shape, precision=settings.precision)
     batches = _batches(groups, settings, seed=seed)
     saved = _TuningCheckpoints(checkpoints, model, optimiser, recorder, pairs=digest_value([pair.id for pair in pairs]), steps=settings.steps)
@@ -162,7 +164,7 @@ def _accumulate(
     loss_sum = accuracy_sum = 0.0
     for micro in cut_by_tokens(batch, tokens=lambda group: group.tokens, micro_tokens=settings.micro_tokens):
         offsets = torch.tensor([0, *(len(group.answers) for group in micro)]).cumsum(0).tolist()
-        rewards = answer_rewards(model, [answer for group in micro for answer in group.answers], precision=settings.precision)
+        rewards = answer_rewards(model, [answer for group in micro for answer in group.answers], precision=settings.precision, recompute=settings.recompute)
         chosen = rewards.index_select(0, torch.tensor([start + i for start, group in zip(offsets, micro, strict=False) for i in group.chosen]))
         rejected = rewards.index_select(0, torch.tensor([start + i for start, group in zip(offsets, micro, strict=False) for i in group.rejected]))
         margins = torch.tensor([margin * margin_scale for group in micro for margin in group.margins])
