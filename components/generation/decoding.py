@@ -15,7 +15,7 @@ from components.generation.key_value_cache import LayerCache, attend_two_parts
 from components.generation.prefill import prefill_prompts
 from components.generation.sampler import SamplingOptions
 from components.modeling.attention import rotated_heads
-from components.modeling.forward import feed_forward, final_norm, project_heads, rotary_tables
+from components.modeling.forward import attention_output, feed_forward, final_norm, project_heads, rotary_tables
 from components.modeling.weights import DecoderWeights
 
 COMPACT_BELOW = 0.85  # live share under which finished rows are dropped
@@ -127,6 +127,6 @@ class Decoding:
             attended = attend_two_parts(
                 queries, cache, filled=step + 1, slots=self.slots, width=self.width, mask=self.mask
             )
-            hidden = hidden + functional.linear(attended.flatten(1), layer.output)
+            hidden = hidden + attention_output(attended.flatten(1), layer)
             hidden = hidden + feed_forward(hidden, layer, weights)
         self.hidden = final_norm(hidden, weights)

@@ -49,7 +49,7 @@ class NativeSampler:
         self, prompts: Sequence[Sequence[int]], options: SamplingOptions, *, progress: Progress | None = None
     ) -> list[list[Completion]]:
         """Return `options.samples` completions of every prompt, in the prompts' order."""
-        weights = decoder_weights(self.model, precision=self.precision)
+        weights = decoder_weights(self.model, precision=self.precision, adapters="merged")
         head_VD = self.model.get_output_embeddings().weight.to(weights.dtype)
         keys = row_keys(prompts, samples=options.samples, seed=options.seed)
         order = sorted(range(len(prompts)), key=lambda index: (len(prompts[index]), index))

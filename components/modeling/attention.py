@@ -30,13 +30,14 @@ class HeadShape:
 
 
 def attend_packed(
-    joined: Tensor, norm_weights: Tensor, *, cosine: Tensor, sine: Tensor, shape: HeadShape, batch: PackedBatch
+    joined: Tensor, norm_weights: Tensor | None, *, cosine: Tensor, sine: Tensor, shape: HeadShape, batch: PackedBatch
 ) -> Tensor:
     """Return every token's attended values, (T, H · D).
 
     Args:
         joined: (T, H + 2K, D): raw queries, keys and values.
-        norm_weights: (H + K, D): weights of the query and key norms; the queries' also scaled by 1/√D.
+        norm_weights: (H + K, D): weights of the query and key norms, the queries' also scaled by 1/√D; None: heads are not
+            normed, and the raw queries come scaled.
         cosine, sine: (T, 1, D / 2).
     """
     is_held = joined.device.type == "cpu" and all(block.key_length <= LONGEST_HELD for block in batch.blocks)
@@ -48,10 +49,12 @@ def attend_packed(
 
 
 def rotated_heads(
-    joined: Tensor, norm_weights: Tensor, cosine: Tensor, sine: Tensor, shape: HeadShape
+    joined: Tensor, norm_weights: Tensor | None, cosine: Tensor, sine: Tensor, shape: HeadShape
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return scaled queries (T, H, D), keys and values (T, K, D), normed and rotated; differentiable by autograd."""
-    normed = functional.rms_norm(joined[:, : -shape.key_value_heads], (shape.size,), None, shape.epsilon) * norm_weights
+    normed = joined[:, : -shape.key_value_heads]
+    if norm_weights is not None:
+        normed = functional.rms_norm(normed, (shape.size,), None, shape.epsilon) * norm_weights
     first, second = normed.chunk(2, dim=-1)
     turned = torch.cat([first * cosine - second * sine, second * cosine + first * sine], dim=-1)
     return turned[:, : shape.heads], turned[:, shape.heads :], joined[:, -shape.key_value_heads :]
@@ -71,10 +74,11 @@ def _flash(queries: Tensor, keys: Tensor, values: Tensor, block: AttentionBlock)
 class _HeldAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx, joined, norm_weights, cosine, sine, shape, batch):  # type: ignore[no-untyped-def]
-        normed, scale = torch.ops.aten._fused_rms_norm(
-            joined[:, : -shape.key_value_heads], [shape.size], None, shape.epsilon
-        )
-        turned = rotate(normed * norm_weights, cosine, sine)
+        raw, normed, scale = joined[:, : -shape.key_value_heads], None, None
+        if norm_weights is not None:
+            normed, scale = torch.ops.aten._fused_rms_norm(raw, [shape.size], None, shape.epsilon)
+            raw = normed * norm_weights
+        turned = rotate(raw, cosine, sine)
         queries, keys, values = turned[:, : shape.heads], turned[:, shape.heads :], joined[:, -shape.key_value_heads :]
         outputs, saved = [], []
         for block in batch.blocks:
@@ -121,8 +125,10 @@ class _HeldAttention(torch.autograd.Function):
             )
         turned = torch.cat([grad_queries, grad_keys], dim=1).view(tokens, -1, shape.size)
         unturned = rotate(turned, cosine, -sine)  # a rotation's transpose is the rotation back
-        grad_weights = (unturned * normed).sum(dim=0, dtype=torch.float32).to(norm_weights.dtype)
-        grad_raw = normalise_backward(unturned.mul_(norm_weights), normed, scale.to(grad.dtype))
+        grad_raw, grad_weights = unturned, None
+        if norm_weights is not None:
+            grad_weights = (unturned * normed).sum(dim=0, dtype=torch.float32).to(norm_weights.dtype)
+            grad_raw = normalise_backward(unturned.mul_(norm_weights), normed, scale.to(grad.dtype))
         return (
             torch.cat([grad_raw, grad_values.view(tokens, key_value_heads, shape.size)], dim=1),
             grad_weights,

@@ -1,20 +1,26 @@
-"""The packed forward of a Qwen3: our pass over the module's own parameters, equal to transformers' to float32 accuracy.
+"""The packed forward of a decoder: our pass over the module's own parameters, equal to transformers' to float32 accuracy.
 
 Residual stream and norms float32; products in the asked precision; attention padded only inside each block.
+
+With `recompute` a layer keeps only its input for the backward and is computed once more there (arXiv:1604.06174): values
+and gradients are the same to the bit.
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
 from torch.nn import functional
+from torch.utils.checkpoint import checkpoint
 
+from components.modeling.adapters import LowRank
 from components.modeling.attention import attend_packed, rotated_heads
 from components.modeling.fused import gated_silu, normalise
 from components.modeling.packing import PackedBatch
 from components.modeling.precision import Precision
-from components.modeling.weights import DecoderWeights, LayerWeights, decoder_weights
+from components.modeling.weights import AdapterUse, DecoderWeights, LayerWeights, decoder_weights
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -22,27 +28,50 @@ if TYPE_CHECKING:
 Collect = Callable[[Tensor, Tensor], None]  # keys and values, (tokens, key-value heads, size)
 
 
-def forward_packed(model: "PreTrainedModel", batch: PackedBatch, *, precision: Precision) -> Tensor:
+def forward_packed(
+    model: "PreTrainedModel", batch: PackedBatch, *, precision: Precision, adapters: AdapterUse = "apart", recompute: bool = False
+) -> Tensor:
     """Return the final hidden state of every token, after the last norm: (tokens, hidden), float32.
 
+    Args:
+        adapters: how LoRA adapters are read, where the model carries any: see `decoder_weights`.
+        recompute: trade time for memory; of no effect where no gradient is recorded.
     Raises:
         SettingsError: the model's architecture is not supported.
     """
-    return forward_weights(decoder_weights(model, precision=precision), batch)
+    return forward_weights(decoder_weights(model, precision=precision, adapters=adapters), batch, recompute=recompute)
 
 
-def forward_weights(weights: DecoderWeights, batch: PackedBatch, *, collect: Collect | None = None) -> Tensor:
+def forward_weights(
+    weights: DecoderWeights, batch: PackedBatch, *, collect: Collect | None = None, recompute: bool = False
+) -> Tensor:
     """Do `forward_packed` with weights already read; `collect` is handed each layer's keys and values (without gradient)."""
-    cosine, sine = rotary_tables(weights, batch.positions_T)
+    rotary = rotary_tables(weights, batch.positions_T)
     hidden_TD = weights.embedding.index_select(0, batch.ids_T)
     for layer in weights.layers:
-        joined = project_heads(hidden_TD, layer, weights)
-        if collect:
-            collect(*rotated_heads(joined.detach(), layer.head_norms, cosine, sine, weights.shape)[1:])
-        attended = attend_packed(joined, layer.head_norms, cosine=cosine, sine=sine, shape=weights.shape, batch=batch)
-        hidden_TD = hidden_TD + functional.linear(attended, layer.output)
-        hidden_TD = hidden_TD + feed_forward(hidden_TD, layer, weights)
+        run = partial(forward_layer, layer=layer, weights=weights, rotary=rotary, batch=batch, collect=collect)
+        if recompute and torch.is_grad_enabled():
+            hidden_TD = checkpoint(run, hidden_TD, use_reentrant=False, preserve_rng_state=False)  # nothing in it is random
+        else:
+            hidden_TD = run(hidden_TD)
     return final_norm(hidden_TD, weights)
+
+
+def forward_layer(
+    hidden_TD: Tensor, *, layer: LayerWeights, weights: DecoderWeights, rotary: tuple[Tensor, Tensor], batch: PackedBatch, collect: Collect | None = None
+) -> Tensor:
+    """Run one decoder layer over packed tokens: (tokens, hidden), float32, in and out.
+
+    Args:
+        rotary: from `rotary_tables`.
+    """
+    cosine, sine = rotary
+    joined = project_heads(hidden_TD, layer, weights)
+    if collect:
+        collect(*rotated_heads(joined.detach(), layer.head_norms, cosine, sine, weights.shape)[1:])
+    attended = attend_packed(joined, layer.head_norms, cosine=cosine, sine=sine, shape=weights.shape, batch=batch)
+    hidden_TD = hidden_TD + attention_output(attended, layer)
+    return hidden_TD + feed_forward(hidden_TD, layer, weights)
 
 
 def final_norm(hidden_TD: Tensor, weights: DecoderWeights) -> Tensor:
@@ -59,10 +88,23 @@ def rotary_tables(weights: DecoderWeights, positions_T: Tensor) -> tuple[Tensor,
 def project_heads(hidden_TD: Tensor, layer: LayerWeights, weights: DecoderWeights) -> Tensor:
     """Return raw queries, keys and values, (tokens, heads + 2 key-value heads, size)."""
     normed = normalise(hidden_TD, epsilon=weights.norm_epsilon, dtype=weights.dtype)
-    return functional.linear(normed, layer.query_key_value).unflatten(-1, (-1, weights.shape.size))
+    joined = _multiply(normed, layer.query_key_value, layer.adapters.query_key_value, bias=layer.query_key_value_bias)
+    return joined.unflatten(-1, (-1, weights.shape.size))
+
+
+def attention_output(attended_TD: Tensor, layer: LayerWeights) -> Tensor:
+    """Return the attention part of a layer, before its residual sum, from the attended values (tokens, heads · size)."""
+    return _multiply(attended_TD, layer.output, layer.adapters.output)
 
 
 def feed_forward(hidden_TD: Tensor, layer: LayerWeights, weights: DecoderWeights) -> Tensor:
     """Return the gated feed-forward part of a layer, before its residual sum."""
     normed = normalise(hidden_TD, epsilon=weights.norm_epsilon, dtype=weights.dtype)
-    return functional.linear(gated_silu(functional.linear(normed, layer.gate_up)), layer.down)
+    gated = gated_silu(_multiply(normed, layer.gate_up, layer.adapters.gate_up))
+    return _multiply(gated, layer.down, layer.adapters.down)
+
+
+def _multiply(values: Tensor, matrix: Tensor, change: LowRank | None, *, bias: Tensor | None = None) -> Tensor:
+    """Return values · matrixᵀ, a low-rank change of the matrix added as two thin products."""
+    product = functional.linear(values, matrix, bias)
+    return product if change is None else product + functional.linear(functional.linear(values, change.down), change.up)

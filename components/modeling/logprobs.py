@@ -74,7 +74,7 @@ class _SelectedLogprobs(torch.autograd.Function):
         hidden_TD, head_VD, targets_T, normalisers_T, entropy_T = ctx.saved_tensors
         grad_T = torch.zeros_like(normalisers_T) if grad_T is None else grad_T
         grad_hidden = torch.empty_like(hidden_TD)
-        grad_head = torch.zeros(head_VD.shape, dtype=torch.float32)
+        grad_head = torch.zeros(head_VD.shape, dtype=torch.float32) if ctx.needs_input_grad[1] else None
         for start in range(0, len(targets_T), ctx.chunk):
             part = slice(start, start + ctx.chunk)
             scale = grad_T[part, None] / ctx.temperature
@@ -89,5 +89,6 @@ class _SelectedLogprobs(torch.autograd.Function):
             grad_logits.scatter_add_(1, targets_T[part, None], scale)
             grad_logits = grad_logits.to(hidden_TD.dtype)
             grad_hidden[part] = grad_logits @ head_VD
-            grad_head += grad_logits.t() @ hidden_TD[part]
-        return grad_hidden, grad_head.to(head_VD.dtype), None, None, None
+            if grad_head is not None:
+                grad_head += grad_logits.t() @ hidden_TD[part]
+        return grad_hidden, None if grad_head is None else grad_head.to(head_VD.dtype), None, None, None

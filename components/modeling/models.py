@@ -1,12 +1,14 @@
 """Models: made from scratch, loaded and saved as safetensors folders that transformers loads with no code of ours.
 
-Embeddings are never tied: vLLM's in-place reload is silently wrong with tied ones (docs: platform notes).
+Models made here never tie embeddings and head: vLLM's in-place reload is silently wrong with tied ones. A loaded folder
+keeps what its config.json says.
 """
 
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.errors import StorageError
+from components.modeling.adapters import has_adapters, merged_state
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
@@ -70,8 +72,8 @@ def load_model(folder: Path) -> "Qwen3ForCausalLM":
 
 
 def save_model(model: "Qwen3ForCausalLM", tokenizer: "PreTrainedTokenizerFast", folder: Path) -> None:
-    """Write model and tokenizer into a folder; equal weights give equal bytes."""
+    """Write model and tokenizer into a folder, adapters merged into the weights; equal weights give equal bytes."""
     folder.mkdir(parents=True, exist_ok=True)
     model.config.name_or_path = ""
-    model.save_pretrained(folder)
+    model.save_pretrained(folder, state_dict=merged_state(model) if has_adapters(model) else None)
     tokenizer.save_pretrained(folder)

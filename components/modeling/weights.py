@@ -1,21 +1,41 @@
-"""A Qwen3's weights as our forward reads them: the module's own parameters, q/k/v and gate/up joined, cast once a pass.
+"""A decoder's weights as our forward reads them: the module's own parameters, q/k/v and gate/up joined, cast once a pass.
 
 Casting and joining are part of the graph, so gradients reach the module's float32 parameters: bfloat16 here means
 float32 master weights, products in bfloat16, norms, softmax and residual stream in float32.
+
+Three families of one shape: Qwen3 (norms on query and key heads), Qwen2 (biases on q/k/v) and Llama (neither). The norm
+before a matrix is folded into its columns, and the 1/√(head size) of the scores into the query norm, or, where there is
+none, into the query rows.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Literal
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from components.errors import SettingsError
+from components.modeling.adapters import LowRank, low_rank_of
 from components.modeling.attention import HeadShape
 from components.modeling.precision import Precision, dtype_of
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
+
+AdapterUse = Literal["apart", "merged", "off"]  # beside the matrices, summed into them, or left out
+FAMILIES = ("qwen3", "qwen2", "llama")
+FIXED_ROTARY = ("default", "linear", "llama3")  # frequencies that do not depend on the length, and no scale of their own
+
+
+@dataclass(frozen=True)
+class LayerAdapters:
+    """What adapters add to a layer's matrices, in the pass's dtype; None where a matrix has none, or holds it already."""
+
+    query_key_value: LowRank | None = None
+    output: LowRank | None = None
+    gate_up: LowRank | None = None
+    down: LowRank | None = None
 
 
 @dataclass(frozen=True)
@@ -23,10 +43,12 @@ class LayerWeights:
     """One decoder layer, in the pass's dtype. The weights of the norms before them are folded into the matrices."""
 
     query_key_value: Tensor  # ((heads + 2 key-value heads) * head size, hidden)
-    head_norms: Tensor  # (heads + key-value heads, head size); the queries' scaled by 1 / sqrt(head size)
+    head_norms: Tensor | None  # (heads + key-value heads, head size); the queries' scaled by 1 / sqrt(head size)
     output: Tensor  # (hidden, heads * head size)
     gate_up: Tensor  # (2 * intermediate, hidden)
     down: Tensor  # (hidden, intermediate)
+    query_key_value_bias: Tensor | None = None
+    adapters: LayerAdapters = LayerAdapters()
 
 
 @dataclass(frozen=True)
@@ -42,51 +64,116 @@ class DecoderWeights:
     dtype: torch.dtype
 
 
-def decoder_weights(model: "PreTrainedModel", *, precision: Precision) -> DecoderWeights:
-    """Read the weights of a Qwen3 with any head (causal, classification).
+def decoder_weights(model: "PreTrainedModel", *, precision: Precision, adapters: AdapterUse = "apart") -> DecoderWeights:
+    """Read the weights of a decoder with any head (causal, classification).
 
+    Args:
+        adapters: how LoRA adapters are read, where the model carries any (adapters.py says which is for what).
     Raises:
-        SettingsError: another architecture, attention biases, sliding windows or a scaled rotary embedding.
+        SettingsError: another architecture, or a variant of one that this forward does not compute.
     """
     config, dtype = model.config, dtype_of(precision)
-    _check_supported(config)
+    refuse_unsupported(config)
     decoder = model.base_model
-    shape = HeadShape(config.num_attention_heads, config.num_key_value_heads, config.head_dim, config.rms_norm_eps)
     return DecoderWeights(
         embedding=decoder.embed_tokens.weight,
-        layers=tuple(_layer_weights(layer, shape, dtype) for layer in decoder.layers),
+        layers=tuple(layer_weights(layer, head_shape(config), dtype, adapters=adapters) for layer in decoder.layers),
         final_norm=decoder.norm.weight,
-        shape=shape,
+        shape=head_shape(config),
         norm_epsilon=config.rms_norm_eps,
         inverse_frequencies=decoder.rotary_emb.inv_freq.float(),
         dtype=dtype,
     )
 
 
-def _layer_weights(layer: torch.nn.Module, shape: HeadShape, dtype: torch.dtype) -> LayerWeights:
+def head_shape(config: object) -> HeadShape:
+    """Return the heads of a supported configuration."""
+    size = getattr(config, "head_dim", None) or config.hidden_size // config.num_attention_heads  # type: ignore[attr-defined]
+    return HeadShape(config.num_attention_heads, config.num_key_value_heads, size, config.rms_norm_eps)  # type: ignore[attr-defined]
+
+
+def layer_weights(layer: nn.Module, shape: HeadShape, dtype: torch.dtype, *, adapters: AdapterUse = "apart") -> LayerWeights:
+    """Read one decoder layer."""
     attention, mlp = layer.self_attn, layer.mlp
-    joined = torch.cat([attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight])
-    head_norms = [
-        (attention.q_norm.weight * shape.size**-0.5).expand(shape.heads, -1),
-        attention.k_norm.weight.expand(shape.key_value_heads, -1),
-    ]
+    projections = (attention.q_proj, attention.k_proj, attention.v_proj)
+    head_norms = _head_norms(attention, shape)
+    rows = _query_scale(attention, shape) if head_norms is None else None
+    bias = None if attention.q_proj.bias is None else torch.cat([linear.bias for linear in projections])
+    fold = {"dtype": dtype, "adapters": adapters}
+    query_key_value, qkv_change = _matrix(projections, columns=layer.input_layernorm.weight, rows=rows, **fold)
+    output, output_change = _matrix((attention.o_proj,), **fold)
+    gate_up, gate_change = _matrix((mlp.gate_proj, mlp.up_proj), columns=layer.post_attention_layernorm.weight, **fold)
+    down, down_change = _matrix((mlp.down_proj,), **fold)
     return LayerWeights(
-        query_key_value=(joined * layer.input_layernorm.weight).to(dtype),
-        head_norms=torch.cat(head_norms).to(dtype),
-        output=attention.o_proj.weight.to(dtype),
-        gate_up=(torch.cat([mlp.gate_proj.weight, mlp.up_proj.weight]) * layer.post_attention_layernorm.weight).to(
-            dtype
-        ),
-        down=mlp.down_proj.weight.to(dtype),
+        query_key_value=query_key_value,
+        head_norms=None if head_norms is None else head_norms.to(dtype),
+        output=output,
+        gate_up=gate_up,
+        down=down,
+        query_key_value_bias=None if bias is None else (bias if rows is None else bias * rows).to(dtype),
+        adapters=LayerAdapters(qkv_change, output_change, gate_change, down_change),
     )
 
 
-def _check_supported(config: object) -> None:
+def refuse_unsupported(config: object) -> None:
+    """Check that our forward computes what a configuration asks for.
+
+    Raises:
+        SettingsError: it does not; names the setting of the model's config.json.
+    """
     kind = getattr(config, "model_type", "unknown")
-    rope = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
-    windows = "sliding_attention" in (getattr(config, "layer_types", None) or [])
-    if kind != "qwen3" or rope != "default" or windows or getattr(config, "attention_bias", False):
+    rotary = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
+    problems = []
+    if kind not in FAMILIES:
+        problems.append(f"architecture {kind!r}")
+    if rotary not in FIXED_ROTARY:
+        problems.append(f"rotary type {rotary!r}")
+    if "sliding_attention" in (getattr(config, "layer_types", None) or []):
+        problems.append("sliding windows")
+    if getattr(config, "attention_bias", False) or getattr(config, "mlp_bias", False):
+        problems.append("biases outside q/k/v (attention_bias, mlp_bias)")
+    if getattr(config, "hidden_act", "silu") != "silu":
+        problems.append(f"activation {getattr(config, 'hidden_act', None)!r}")
+    if problems:
         raise SettingsError(
-            f"model.folder: architecture {kind!r} (rotary type {rope!r}, sliding windows {windows}) is not supported by the "
-            "training engine; use a Qwen3 model with full attention"
+            f"model.folder: {', '.join(problems)} not supported by the training engine; use a {', '.join(FAMILIES[:-1])} or "
+            f"{FAMILIES[-1]} model with full attention and a rotary embedding of type {', '.join(FIXED_ROTARY)}"
         )
+
+
+def _head_norms(attention: nn.Module, shape: HeadShape) -> Tensor | None:
+    if not hasattr(attention, "q_norm"):
+        return None
+    queries = (attention.q_norm.weight * shape.size**-0.5).expand(shape.heads, -1)
+    return torch.cat([queries, attention.k_norm.weight.expand(shape.key_value_heads, -1)])
+
+
+def _query_scale(attention: nn.Module, shape: HeadShape) -> Tensor:
+    scale = attention.q_proj.weight.new_ones((shape.heads + 2 * shape.key_value_heads) * shape.size)
+    scale[: shape.heads * shape.size] = shape.size**-0.5
+    return scale
+
+
+def _matrix(
+    linears: Sequence[nn.Module], *, dtype: torch.dtype, adapters: AdapterUse, columns: Tensor | None = None, rows: Tensor | None = None
+) -> tuple[Tensor, LowRank | None]:
+    """Join linear layers over their outputs; fold scales in; return the matrix and what adapters add to it."""
+    matrix = linears[0].weight if len(linears) == 1 else torch.cat([linear.weight for linear in linears])
+    change = None if adapters == "off" else _joined_change(linears)
+    if change is not None and adapters == "merged":
+        matrix, change = matrix + change.up @ change.down, None
+    down, up = (None, None) if change is None else (change.down, change.up)
+    if columns is not None:
+        matrix, down = matrix * columns, down if down is None else down * columns
+    if rows is not None:
+        matrix, up = matrix * rows[:, None], up if up is None else up * rows[:, None]
+    return matrix.to(dtype), None if down is None or up is None else LowRank(down.to(dtype), up.to(dtype))
+
+
+def _joined_change(linears: Sequence[nn.Module]) -> LowRank | None:
+    """Return the linear layers' changes as one: downs stacked, ups along the diagonal."""
+    changes = [low_rank_of(linear) for linear in linears]
+    if all(change is None for change in changes):
+        return None
+    ups = [linear.weight.new_zeros(linear.out_features, 0) if change is None else change.up for linear, change in zip(linears, changes, strict=True)]
+    return LowRank(torch.cat([change.down for change in changes if change is not None]), torch.block_diag(*ups))

@@ -1,8 +1,8 @@
-"""A pointwise reward model: a Qwen3 with a scalar head, read at the last token of the conversation.
+"""A pointwise reward model: a decoder with a scalar head, read at the last token of the conversation.
 
-Stored as a safetensors folder that transformers loads as `Qwen3ForSequenceClassification` (num_labels 1) with no code of
-ours; the mean and scale of the rewards on its training answers lie in config.json (`reward_mean`, `reward_scale`), so
-the normalisation travels with the model. Only the final answer is judged, never the reasoning before it.
+Stored as a safetensors folder that transformers loads for sequence classification (num_labels 1) with no code of ours;
+the mean and scale of the rewards on its training answers lie in config.json (`reward_mean`, `reward_scale`), so the
+normalisation travels with the model. Only the final answer is judged, never the reasoning before it.
 """
 
 from collections.abc import Sequence
@@ -14,6 +14,7 @@ from torch import Tensor
 
 from components.conversations import Message
 from components.errors import StorageError
+from components.modeling.adapters import has_adapters, merged_state
 from components.modeling.forward import forward_packed
 from components.modeling.packing import pack_trees
 from components.modeling.precision import Precision
@@ -106,11 +107,12 @@ def encode_answers(
     return encoded
 
 
-def answer_rewards(model: "PreTrainedModel", encoded: Sequence[Encoded], *, precision: Precision) -> Tensor:
+def answer_rewards(model: "PreTrainedModel", encoded: Sequence[Encoded], *, precision: Precision, recompute: bool = False) -> Tensor:
     """Return the raw reward of each answer, (answers,), float32: the head at the answer's last token.
 
     Args:
         encoded: (prompt ids, answer ids); neighbours with equal prompts are packed as one tree.
+        recompute: see `forward_packed`.
     """
     prompts: list[tuple[int, ...]] = []
     answers: list[list[tuple[int, ...]]] = []
@@ -121,7 +123,7 @@ def answer_rewards(model: "PreTrainedModel", encoded: Sequence[Encoded], *, prec
         answers[-1].append(answer)
     packed = pack_trees(prompts, answers)
     last = torch.tensor([start + length - 1 for start, length in zip(packed.starts, packed.lengths, strict=True)])
-    hidden_TD = forward_packed(model, packed, precision=precision)
+    hidden_TD = forward_packed(model, packed, precision=precision, recompute=recompute)
     return torch.nn.functional.linear(hidden_TD.index_select(0, last).float(), model.score.weight)[:, 0]
 
 
@@ -131,15 +133,16 @@ def create_reward_model(backbone: "PreTrainedModel", *, seed: int) -> "PreTraine
     Raises:
         StorageError: the backbone's config names no pad token, which the last-token read-out needs.
     """
-    from transformers import Qwen3Config, Qwen3ForSequenceClassification
+    from transformers import MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING
 
     if backbone.config.pad_token_id is None:
         raise StorageError("the backbone's config.json names no pad_token_id; a reward model cannot find the last token without it")
+    kind = MODEL_FOR_SEQUENCE_CLASSIFICATION_MAPPING[type(backbone.config)]
     values = {name: value for name, value in backbone.config.to_dict().items() if name not in ("id2label", "label2id")}
-    config = Qwen3Config.from_dict({**values, "num_labels": 1, "architectures": ["Qwen3ForSequenceClassification"]})
+    config = type(backbone.config).from_dict({**values, "num_labels": 1, "architectures": [kind.__name__]})
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        model = Qwen3ForSequenceClassification(config)
+        model = kind(config)
         torch.nn.init.normal_(model.score.weight, std=(config.hidden_size + 1) ** -0.5)
     model.base_model.load_state_dict(backbone.base_model.state_dict())
     return model.eval()
@@ -148,12 +151,12 @@ def create_reward_model(backbone: "PreTrainedModel", *, seed: int) -> "PreTraine
 def save_reward_model(
     model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast", folder: Path, *, mean: float, scale: float
 ) -> None:
-    """Write model, tokenizer and normalisation into a folder; equal weights give equal bytes."""
+    """Write model, tokenizer and normalisation into a folder, adapters merged into the weights; equal weights give equal bytes."""
     folder.mkdir(parents=True, exist_ok=True)
     model.config.reward_mean = mean
     model.config.reward_scale = scale
     model.config.name_or_path = ""
-    model.save_pretrained(folder)
+    model.save_pretrained(folder, state_dict=merged_state(model) if has_adapters(model) else None)
     tokenizer.save_pretrained(folder)
 
 

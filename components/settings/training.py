@@ -9,6 +9,7 @@ from components.settings.generation import SamplerKind
 
 Precision = Literal["auto", "float32", "bfloat16"]  # see components/modeling/precision.py
 AdvantageScale = Literal["group", "batch", "none"]  # see components/training/policy/advantages.py
+AdapterTarget = Literal["q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"]
 
 
 class ModelSettings(Section):
@@ -45,10 +46,21 @@ class OptimiserSettings(Section):
     clip_norm: float = Field(default=1.0, gt=0)
 
 
+class AdapterSettings(Section):
+    """LoRA adapters on the layers' matrices (components/modeling/adapters.py); rank 0: all weights are tuned."""
+
+    rank: int = Field(default=0, ge=0, description="of the low-rank change of each matrix; 0: no adapters, all weights are tuned")
+    alpha: float = Field(default=32.0, gt=0, description="the change counts alpha / rank times")
+    targets: tuple[AdapterTarget, ...] = Field(
+        default=("q_proj", "k_proj", "v_proj", "o_proj", "gate_proj", "up_proj", "down_proj"), min_length=1, description="matrices that carry adapters"
+    )
+
+
 class SupervisedSettings(Section):
     """One run of supervised tuning, or of pre-training on plain text."""
 
     optimiser: OptimiserSettings
+    adapters: AdapterSettings = Field(default=AdapterSettings(), description="LoRA; learning rates some ten times those of full tuning suit it")
     steps: int = Field(ge=1, description="optimiser steps at most")
     batch_samples: int = Field(default=64, ge=1, description="conversations a step (pre-training: see batch_tokens)")
     batch_tokens: int = Field(default=0, ge=0, description="tokens a step; 0: count conversations instead")
@@ -56,6 +68,7 @@ class SupervisedSettings(Section):
     validate_every: int = Field(default=40, ge=1, description="steps between looks at the validation loss")
     patience: int = Field(default=0, ge=0, description="looks without a better validation loss before the end; 0: never early")
     checkpoint_every: int = Field(default=50, ge=1, description="steps between checkpoints")
+    recompute: bool = Field(default=False, description="compute each layer anew in the backward instead of keeping its activations: less memory, about a third more time")
     spike_limit: float = Field(default=3.0, gt=0, description="nats a loss may exceed the mean of the last 20 steps; above it the run stops as diverged")
     precision: Precision = Field(default="auto", description="of products; auto: what this processor multiplies faster")
 
@@ -182,6 +195,7 @@ class PolicySettings(Section):
     """One GRPO stage."""
 
     optimiser: OptimiserSettings
+    adapters: AdapterSettings = Field(default=AdapterSettings(), description="LoRA; the base weights, adapters off, are then the reference of the KL penalty")
     steps: int = Field(ge=1, description="rollouts, each followed by its updates; the epochs follow from it")
     prompts_per_step: int = Field(default=32, ge=1, description="groups a rollout")
     completions: int = Field(default=8, ge=2, description="answers a prompt")
@@ -216,6 +230,7 @@ class PolicySettings(Section):
     patience: int = Field(default=0, ge=0, description="looks without a better one before the end; 0: never early")
     measured_cases: int = Field(default=400, ge=4, description="validation queries answered at every look")
     micro_tokens: int = Field(default=4096, ge=64, description="tokens in one forward pass at most; on a CPU few enough for its cache")
+    recompute: bool = Field(default=False, description="compute each layer anew in the backward instead of keeping its activations: less memory, about a third more time")
     precision: Precision = Field(default="auto", description="of products; auto: what this processor multiplies faster")
     kl_limit: float = Field(default=5.0, gt=0, description="mean KL to the reference (nats a token) above which the run stops as diverged")
 

@@ -11,6 +11,7 @@ import torch
 from torch import Tensor
 
 from components.errors import StorageError
+from components.modeling.adapters import frozen_digest, load_trained_state, trained_state
 from components.modeling.precision import Precision, dtype_of
 from components.settings.training import OptimiserSettings
 from components.training.muon import Muon
@@ -25,11 +26,13 @@ OUTER = ("embed_tokens", "lm_head", "score")  # matrices that AdamW keeps under 
 class MatrixOptimiser:
     """Muon for the matrices of the layers, AdamW for embeddings, head and norm scales, stepped as one.
 
-    `rate_share` of a group is its learning rate as a share of the one asked for.
+    `rate_share` of a group is its learning rate as a share of the one asked for. `frozen` is the digest of the weights
+    beside the trained ones, empty where all are trained.
     """
 
-    def __init__(self, parts: "list[torch.optim.Optimizer]") -> None:
+    def __init__(self, parts: "list[torch.optim.Optimizer]", *, frozen: str = "") -> None:
         self.parts = parts
+        self.frozen = frozen
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
@@ -87,7 +90,7 @@ def create_optimiser(model: "Module", settings: OptimiserSettings, *, precision:
         group = {"params": layers, "rate_share": 1.0}
         rule = {"momentum": 0.95, "weight_decay": settings.weight_decay, "dtype": dtype_of(precision)}
         parts.append(Muon([group], lr=settings.learning_rate, **rule))
-    return MatrixOptimiser(parts)
+    return MatrixOptimiser(parts, frozen=frozen_digest(model))
 
 
 def step_optimiser(optimiser: MatrixOptimiser, *, rate: float, clip_norm: float) -> float:
@@ -101,8 +104,13 @@ def step_optimiser(optimiser: MatrixOptimiser, *, rate: float, clip_norm: float)
 
 
 def training_tensors(model: "Module", optimiser: MatrixOptimiser) -> dict[str, Tensor]:
-    """Return weights (`model.*`) and optimiser moments (`optimiser.*`) as flat named tensors for a checkpoint."""
-    tensors = {f"model.{name}": value for name, value in model.state_dict().items()}
+    """Return weights (`model.*`) and optimiser moments (`optimiser.*`) as flat named tensors for a checkpoint.
+
+    Of a model with frozen weights only the trained ones are kept, and the digest of the frozen (`frozen`).
+    """
+    tensors = {f"model.{name}": value for name, value in trained_state(model).items()}
+    if optimiser.frozen:
+        tensors["frozen"] = torch.tensor(list(optimiser.frozen.encode()), dtype=torch.uint8)
     names = _parameter_names(model)
     for parameter, state in optimiser.state.items():
         for key, value in state.items():
@@ -114,11 +122,17 @@ def restore_training(model: "Module", optimiser: MatrixOptimiser, tensors: dict[
     """Put weights and moments back from `training_tensors`.
 
     Raises:
-        StorageError: the tensors are of another model.
+        StorageError: the tensors are of another model, or of adapters on another model.
     """
+    frozen = bytes(tensors["frozen"].tolist()).decode() if "frozen" in tensors else ""
+    if frozen != optimiser.frozen:
+        raise StorageError(
+            f"the checkpoint was made on other frozen weights ({frozen[:12] or 'none'}, now {optimiser.frozen[:12] or 'none'}); "
+            "delete its folder to start anew"
+        )
     weights = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
     try:
-        model.load_state_dict(weights)
+        load_trained_state(model, weights)
     except RuntimeError as error:
         raise StorageError(
             f"the checkpoint is of another model ({str(error).splitlines()[0]}); delete its folder to start anew"

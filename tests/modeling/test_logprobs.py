@@ -1,11 +1,18 @@
 """Log-probabilities against log_softmax, with gradients, chunked or not."""
 
+import subprocess
+import sys
+import types
+from pathlib import Path
+
 import pytest
 import torch
 
 from components.modeling import logprobs
 from components.modeling.likelihood import option_logprobs
 from components.modeling.logprobs import logprobs_and_entropy, selected_logprobs
+
+ROOT = Path(__file__).parents[2]
 
 
 @pytest.mark.parametrize("chunk", [1 << 22, 5 * 512], ids=["one chunk", "chunks of 5"])
@@ -78,3 +85,61 @@ def test_option_logprobs_equal_transformers(tiny_model, tiny_tokenizer):
                 full = tiny_model(torch.tensor([start + ids])).logits[0].log_softmax(dim=-1)
             expected = sum(full[len(start) - 1 + place, token].item() for place, token in enumerate(ids)) / len(ids)
             assert value == pytest.approx(expected, abs=1e-5)
+
+
+LARGE_VOCABULARY = 151_936
+PEAK_SCRIPT = """
+import re, sys, types
+import torch
+from pathlib import Path
+from components.modeling.logprobs import logprobs_and_entropy
+
+def peak():
+    return int(re.search(r"VmHWM:\\s+(\\d+) kB", Path("/proc/self/status").read_text()).group(1)) / 1024
+
+torch.set_num_threads(1)
+tokens, vocabulary, width = int(sys.argv[1]), int(sys.argv[2]), 16
+head = torch.randn(vocabulary, width, requires_grad=True)
+hidden = torch.randn(tokens, width, requires_grad=True)
+targets = torch.randint(0, vocabulary, (tokens,))
+model = types.SimpleNamespace(get_output_embeddings=lambda: types.SimpleNamespace(weight=head))
+before = peak()
+logprobs, _ = logprobs_and_entropy(model, hidden, targets, precision="float32", with_entropy=True)
+(-logprobs.mean()).backward()
+print(peak() - before)
+"""
+
+
+@pytest.mark.parametrize("tokens", [512, pytest.param(4096, marks=pytest.mark.slow)])
+def test_peak_memory_does_not_grow_with_tokens_times_vocabulary(tokens):
+    run = subprocess.run([sys.executable, "-c", PEAK_SCRIPT, str(tokens), str(LARGE_VOCABULARY)], capture_output=True, text=True, check=True, cwd=ROOT)
+    # A chunk's logits are 16 MiB, a few of them live; the head's gradient and its sum 9.3 MiB each. Whole logits: 297 MiB
+    # for 512 tokens and 2,374 for 4,096, twice that with their gradient.
+    assert float(run.stdout) < 160
+
+
+def test_a_large_vocabulary_gives_the_numbers_and_gradients_of_dense_logits():
+    generator = torch.Generator().manual_seed(0)
+    head = torch.randn(LARGE_VOCABULARY, 16, generator=generator, requires_grad=True)
+    hidden = torch.randn(70, 16, generator=generator, requires_grad=True)  # chunks of 27 tokens
+    targets = torch.randint(0, LARGE_VOCABULARY, (70,), generator=generator)
+    weights = torch.randn(70, generator=generator)
+    model = types.SimpleNamespace(get_output_embeddings=lambda: types.SimpleNamespace(weight=head))
+    actual = selected_logprobs(model, hidden, targets, precision="float32")
+    expected = (hidden @ head.t()).log_softmax(dim=-1).gather(1, targets[:, None])[:, 0]
+    torch.testing.assert_close(actual, expected, rtol=0, atol=1e-5)
+    ours, theirs = (torch.autograd.grad((logprobs * weights).sum(), (hidden, head)) for logprobs in (actual, expected))
+    for own, reference in zip(ours, theirs, strict=True):
+        torch.testing.assert_close(own, reference, rtol=0, atol=1e-5)
+
+
+def test_a_frozen_head_gets_no_gradient_and_the_hidden_states_the_same_one(tiny_model):
+    hidden = torch.randn(4, 32, generator=torch.Generator().manual_seed(0), requires_grad=True)
+    gradients = []
+    for is_trained in (True, False):
+        tiny_model.lm_head.weight.requires_grad_(is_trained)
+        selected_logprobs(tiny_model, hidden, torch.tensor([1, 2, 3, 4]), precision="float32").sum().backward()
+        assert (tiny_model.lm_head.weight.grad is not None) == is_trained
+        gradients.append(hidden.grad.clone())
+        hidden.grad = tiny_model.lm_head.weight.grad = None
+    assert torch.equal(*gradients)

@@ -21,6 +21,7 @@ from transformers import PreTrainedModel
 from components.errors import Diverged
 from components.generation.sampler import Sampler
 from components.lineage import stable_fraction
+from components.modeling.adapters import attach_adapters, has_adapters
 from components.recorder import Recorder
 from components.settings.training import PolicySettings
 from components.storage.checkpoints import CheckpointFolder
@@ -130,6 +131,8 @@ def optimise_policy(
 ) -> PolicyResult:
     """Train the model in place for `settings.steps` optimiser steps, going on from the newest checkpoint.
 
+    Adapters are put on it where the settings ask for them; the reference is then the model without them.
+
     Args:
         prompts: with unique ids; more than the steps can pass over `settings.epochs` times are cut (noted).
         reward: judges answers; see `RewardFunction`.
@@ -141,13 +144,15 @@ def optimise_policy(
         Diverged: NaN, or KL above `kl_limit`; the last checkpoint is kept.
         StorageError: a checkpoint that does not belong to this run.
     """
+    base = weights_digest(model)
+    attach_adapters(model, settings.adapters, seed=seed)
     chosen = prompts_for_epochs(prompts, settings, seed=seed)
     if len(chosen) < len(prompts):
         recorder.note(f"{len(chosen)} of {len(prompts)} prompts are used, so that {settings.epochs} epochs fit {settings.steps} steps")
     run = _start(model, chosen, reward, sampler=sampler, settings=settings, seed=seed, recorder=recorder, mastery=mastery)
     if measure is not None and settings.validate_every:
         run.selection = Selection(measure, every=settings.validate_every, patience=settings.patience)
-    identity = {"reference": weights_digest(model), "prompts": prompts_digest([p.id for p in chosen], [p.ids for p in chosen])}
+    identity = {"reference": base, "prompts": prompts_digest([p.id for p in chosen], [p.ids for p in chosen])}
     parts = {"model": model, "optimiser": run.optimiser, "resampler": run.resampler, "selection": run.selection, "identity": identity, "recorder": recorder}
     first = 0
     if checkpoints is not None:
@@ -211,11 +216,16 @@ def run_summary(run: PolicyRun) -> dict[str, float]:
     }
 
 
+def reference_model(model: PreTrainedModel) -> PreTrainedModel:
+    """Return the reference of the KL penalty: the model itself where it carries adapters (read with them off), else a frozen copy."""
+    return model if has_adapters(model) else copy.deepcopy(model).requires_grad_(False)
+
+
 def _start(
     model: PreTrainedModel, prompts: Sequence[PolicyPrompt], reward: RewardFunction, *,
     sampler: Sampler, settings: PolicySettings, seed: int, recorder: Recorder, mastery: str,
 ) -> PolicyRun:  # fmt: skip
-    reference = copy.deepcopy(model).requires_grad_(False) if settings.kl_weight > 0 else None
+    reference = reference_model(model) if settings.kl_weight > 0 else None
     optimiser = create_optimiser(model, settings.optimiser, precision=settings.precision)
     resampler = PromptResampler(
         ids=[prompt.id for prompt in prompts], seed=seed,

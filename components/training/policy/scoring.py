@@ -9,6 +9,7 @@ from components.modeling.forward import forward_packed
 from components.modeling.logprobs import logprobs_and_entropy
 from components.modeling.packing import PackedBatch, answer_targets, pack_trees
 from components.modeling.precision import Precision
+from components.modeling.weights import AdapterUse
 from components.training.policy.groups import LiveGroup
 
 
@@ -20,19 +21,22 @@ def pack_groups(groups: Sequence[LiveGroup]) -> tuple[PackedBatch, Tensor, Tenso
 
 
 def answer_logprobs(
-    model: PreTrainedModel, packed: tuple[PackedBatch, Tensor, Tensor], *, temperature: float, precision: Precision, with_entropy: bool = True
-) -> tuple[Tensor, Tensor]:
+    model: PreTrainedModel, packed: tuple[PackedBatch, Tensor, Tensor], *, temperature: float, precision: Precision, with_entropy: bool = True,
+    adapters: AdapterUse = "apart", recompute: bool = False,
+) -> tuple[Tensor, Tensor]:  # fmt: skip
     """Return log-probability and entropy (zeros unless asked for) of every answer token, at the sampling temperature.
 
     Args:
         packed: from `pack_groups`; shared by policy and reference.
         temperature: divides the logits before the float32 log-softmax.
+        adapters: "off" for the reference of a model with adapters.
+        recompute: see `forward_packed`.
     Returns:
         Two (answer tokens,) float32 tensors, in the order groups → answers → tokens, in nats; both carry a
         gradient.
     """
     batch, predictors_T, targets_T = packed
-    hidden_TD = forward_packed(model, batch, precision=precision).index_select(0, predictors_T)
+    hidden_TD = forward_packed(model, batch, precision=precision, adapters=adapters, recompute=recompute).index_select(0, predictors_T)
     return logprobs_and_entropy(
         model, hidden_TD, targets_T, temperature=temperature, precision=precision, with_entropy=with_entropy
     )

@@ -2,7 +2,8 @@
 
 In a rollout's first update the old policy is the current one: its log-probabilities are the current ones, detached, and
 no pass is spent on them (later ones: rollout_updates.py). The reference is scored in the same way, with the same
-packing, as the policy, so that where the weights are equal the log-probabilities are equal.
+packing, as the policy, so that where the weights are equal the log-probabilities are equal. With adapters it is the
+policy itself, its adapters off.
 """
 
 from collections.abc import Sequence
@@ -81,7 +82,8 @@ def accumulate_gradients(
     """Add the gradient of the step's policy loss to the model's parameters, micro-batch by micro-batch.
 
     Args:
-        reference: frozen model of the KL penalty; None without one.
+        reference: model of the KL penalty, read with its adapters off: a frozen one, or the policy itself where that carries
+            adapters; None without a penalty.
     """
     answers = [answer for group in groups for answer in group.answers]
     totals = StepTotals(len(answers), sum(len(answer.ids) for answer in answers), settings.max_new_tokens)
@@ -93,9 +95,9 @@ def accumulate_gradients(
         packed = pack_groups(batch)
         scoring = {"temperature": settings.temperature, "precision": settings.precision}
         with torch.no_grad():
-            reference_T = answer_logprobs(reference, packed, with_entropy=False, **scoring)[0] if reference is not None else None
+            reference_T = answer_logprobs(reference, packed, with_entropy=False, adapters="off", **scoring)[0] if reference is not None else None
         scored = perf_counter()
-        logprobs_T, entropy_T = answer_logprobs(model, packed, **scoring)
+        logprobs_T, entropy_T = answer_logprobs(model, packed, recompute=settings.recompute, **scoring)
         tokens = answer_tokens(batch, logprobs_T, reference_T=reference_T, entropy_T=entropy_T)
         gap_T = tokens.old_T - sampler_logprobs(batch)
         correction = sampler_correction(

@@ -15,6 +15,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from components.conversations import PreferencePair
 from components.errors import DataError, Diverged
 from components.lineage import digest_value
+from components.modeling.adapters import attach_adapters
 from components.modeling.micro_batches import cut_by_tokens
 from components.modeling.precision import Precision
 from components.recorder import Recorder
@@ -84,6 +85,7 @@ def tune_scores(
         raise DataError(f"reward model {name}: no preference pairs; raise reward_models.prompts or candidates")
     groups = group_pairs(pairs, partial(encode_answers, tokenizer))
     shape = settings.optimiser
+    attach_adapters(model, settings.adapters, seed=seed)
     optimiser = create_optimiser(model, shape, precision=settings.precision)
     plan = plan_batches(groups, steps=settings.steps, batch_pairs=settings.batch_samples, seed=seed)
     identity = {"pairs": digest_value([pair.id for pair in pairs])}
@@ -122,7 +124,7 @@ def _accumulate(
     count = sum(len(group.chosen) for group in batch)
     loss_sum = accuracy_sum = 0.0
     for micro in cut_by_tokens(batch, tokens=lambda group: group.tokens, micro_tokens=settings.micro_tokens):
-        rewards = answer_rewards(model, [answer for group in micro for answer in group.answers], precision=settings.precision)
+        rewards = answer_rewards(model, [answer for group in micro for answer in group.answers], precision=settings.precision, recompute=settings.recompute)
         chosen, rejected = (rewards.index_select(0, positions) for positions in pair_positions(micro))
         margins = torch.tensor([margin * margin_scale for group in micro for margin in group.margins])
         part = loss(chosen, rejected, margins) / count

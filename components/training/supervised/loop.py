@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from components.errors import Diverged, StorageError
+from components.modeling.adapters import load_trained_state, trained_state
 from components.recorder import Recorder
 from components.settings.training import SupervisedSettings
 from components.storage.checkpoints import Checkpoint, CheckpointFolder, restore_rng_state, rng_state
@@ -108,7 +109,7 @@ class SupervisedRun:
         while self.progress.step < len(self.plan) and not self._is_patience_spent():
             self._step()
         if self.best:
-            self.model.load_state_dict(self.best)
+            load_trained_state(self.model, self.best)
         return self._result()
 
     def _step(self) -> None:
@@ -117,7 +118,7 @@ class SupervisedRun:
         targets = sum(example.targets for example in batch)
         loss = 0.0
         for part in micro_batches(batch, micro_tokens=self.settings.micro_tokens):
-            part_loss = summed_loss(self.model, part, precision=self.settings.precision) / targets
+            part_loss = summed_loss(self.model, part, precision=self.settings.precision, recompute=self.settings.recompute) / targets
             part_loss.backward()
             loss += float(part_loss.detach())
         self._check(loss, step)
@@ -159,7 +160,7 @@ class SupervisedRun:
             score = {} if look.score is None else {"validation_score": look.score}
             self.recorder.metrics({"validation_loss": loss, **score}, step=step)
         if self.settings.patience and self.progress.best is look:
-            self.best = {name: value.detach().clone() for name, value in self.model.state_dict().items()}
+            self.best = {name: value.detach().clone() for name, value in trained_state(self.model).items()}
 
     def _is_patience_spent(self) -> bool:
         return bool(self.settings.patience) and self.progress.looks_without_gain >= self.settings.patience

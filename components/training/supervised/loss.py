@@ -20,14 +20,14 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 
-def summed_loss(model: "PreTrainedModel", examples: Sequence[Example], *, precision: Precision) -> Tensor:
-    """Return the sum of −log p over the examples' target tokens, a scalar in nats."""
+def summed_loss(model: "PreTrainedModel", examples: Sequence[Example], *, precision: Precision, recompute: bool = False) -> Tensor:
+    """Return the sum of −log p over the examples' target tokens, a scalar in nats; `recompute`: see `forward_packed`."""
     # The last token predicts nothing: leave it out of the pass.
     batch = pack_sequences([example.ids[:-1] for example in examples])
     is_predictor = torch.tensor([flag for example in examples for flag in example.is_target[1:]])
     targets = torch.tensor([token for example in examples for token in example.ids[1:]])
     predictors = is_predictor.nonzero()[:, 0]
-    hidden = forward_packed(model, batch, precision=precision).index_select(0, predictors)
+    hidden = forward_packed(model, batch, precision=precision, recompute=recompute).index_select(0, predictors)
     return -selected_logprobs(model, hidden, targets.index_select(0, predictors), precision=precision).sum()
 
 

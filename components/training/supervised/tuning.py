@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from components.conversations import Sample
 from components.errors import DataError
+from components.modeling.adapters import attach_adapters
 from components.recorder import Recorder
 from components.settings.training import SupervisedSettings
 from components.storage.checkpoints import CheckpointFolder
@@ -34,7 +35,7 @@ def tune(
     validation: Sequence[Sample] = (),
     measure: Measure | None = None,
 ) -> TuningResult:
-    """Tune a model in place on the assistant turns of samples.
+    """Tune a model in place on the assistant turns of samples; with adapters where the settings ask for them.
 
     Args:
         ratios: share of each sample group in every batch; None: as the samples come.
@@ -63,6 +64,7 @@ def tune(
         plan = shuffled_plan(len(fitting), steps=settings.steps, batch=settings.batch_samples, seed=seed)
     if level_overlap is not None:
         plan = in_curriculum_order(plan, levels=[sample.level for sample, _ in fitting], groups=groups, overlap=level_overlap, seed=seed)
+    attach_adapters(model, settings.adapters, seed=seed)
     run = SupervisedRun(
         model, [example for _, example in fitting], plan, settings=settings, recorder=recorder, checkpoints=checkpoints,
         validation=_present(chat_examples(tokenizer, validation, context=context)), measure=measure,
@@ -96,6 +98,7 @@ def pretrain(
         plan = token_plan(lengths, steps=settings.steps, batch_tokens=settings.batch_tokens, seed=seed)
     else:
         plan = shuffled_plan(len(examples), steps=settings.steps, batch=settings.batch_samples, seed=seed)
+    attach_adapters(model, settings.adapters, seed=seed)
     run = SupervisedRun(
         model, examples, plan, settings=settings, recorder=recorder, checkpoints=checkpoints,
         validation=text_examples(tokenizer, validation, context=context),
