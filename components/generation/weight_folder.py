@@ -62,10 +62,12 @@ class WeightFolder:
 
 
 def engine_tensors(model: "PreTrainedModel", *, dtype: "torch.dtype") -> dict[str, "torch.Tensor"]:
-    """Return the model's tensors by their names in a checkpoint; a tied head is left out, as in a checkpoint."""
+    """Return the model's tensors by their names in a checkpoint, adapters merged; a tied head is left out, as in a checkpoint."""
+    from components.modeling.adapters import merged_state
+
     is_tied = bool(model.config.tie_word_embeddings)
     return {
         name: tensor.detach().to(dtype).contiguous()
-        for name, tensor in model.state_dict().items()
+        for name, tensor in merged_state(model).items()
         if not (is_tied and name == TIED_HEAD)
     }

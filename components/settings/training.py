@@ -139,6 +139,7 @@ class DirectPreferenceSettings(Section):
     """Tuning a policy straight on preference pairs, without a reward model (DPO and its kin)."""
 
     optimiser: OptimiserSettings
+    adapters: AdapterSettings = Field(default=AdapterSettings(), description="LoRA")
     steps: int = Field(ge=1, description="optimiser steps")
     batch_pairs: int = Field(default=32, ge=1, description="pairs a step at least; a prompt's pairs stay together")
     loss: Literal["dpo", "ipo", "cdpo"] = "dpo"
@@ -152,6 +153,7 @@ class DirectPreferenceSettings(Section):
     validate_every: int = Field(default=0, ge=0, description="steps between looks at the validation pairs; 0: at the start and the end alone")
     checkpoint_every: int = Field(default=50, ge=1, description="steps between checkpoints")
     micro_tokens: int = Field(default=4096, ge=64, description="tokens in one forward pass at most; on a CPU few enough for its cache")
+    recompute: bool = Field(default=False, description="compute each layer anew in the backward instead of keeping its activations: less memory, about a third more time")
     fall_limit: float = Field(
         default=5.0, gt=0, description="nats a token by which a step's preferred answers may be less probable than under the reference; above it the run stops as diverged"
     )

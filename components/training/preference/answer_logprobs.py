@@ -37,11 +37,13 @@ def encode_whole_answers(
     return [(tuple(prompt), (*ids, end)) for prompt, ids in zip(prompts, texts, strict=True)]
 
 
-def answer_logprobs(model: PreTrainedModel, groups: Sequence[PromptPairs], *, precision: Precision) -> Tensor:
+def answer_logprobs(
+    model: PreTrainedModel, groups: Sequence[PromptPairs], *, precision: Precision, recompute: bool = False
+) -> Tensor:
     """Return log π(answer | prompt) of every distinct answer of some prompts, (answers,), float32, in nats."""
     packed = pack_trees([group.answers[0][0] for group in groups], [[ids for _, ids in group.answers] for group in groups])
     predictors_T, targets_T = answer_targets(packed, answers_per_prompt=[len(group.answers) for group in groups])
-    hidden_TD = forward_packed(model, packed, precision=precision).index_select(0, predictors_T)
+    hidden_TD = forward_packed(model, packed, precision=precision, recompute=recompute).index_select(0, predictors_T)
     logprobs_T = selected_logprobs(model, hidden_TD, targets_T, precision=precision)
     return torch.stack([part.sum() for part in logprobs_T.split(list(packed.lengths))])
 

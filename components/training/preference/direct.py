@@ -19,6 +19,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from components.conversations import PreferencePair
 from components.errors import DataError
+from components.modeling.adapters import attach_adapters
 from components.recorder import Recorder
 from components.settings.training import DirectPreferenceSettings
 from components.storage.checkpoints import CheckpointFolder
@@ -119,8 +120,9 @@ class DirectRun:
         self.model, self.groups, self.held_out = model, groups, held_out
         self.settings, self.recorder, self.name = settings, recorder, name
         self.plan = plan_batches(groups, steps=settings.steps, batch_pairs=settings.batch_pairs, seed=seed)
-        self.optimiser = create_optimiser(model, settings.optimiser, precision=settings.precision)
         identity = {"pairs": groups_digest([*groups, *held_out]), "reference": weights_digest(model)} if checkpoints else {}
+        attach_adapters(model, settings.adapters, seed=seed)
+        self.optimiser = create_optimiser(model, settings.optimiser, precision=settings.precision)
         self.saved = TuningCheckpoints(checkpoints, model, self.optimiser, recorder, identity, steps=settings.steps, what=name)
         self.looks: list[DirectLook] = []
         self.scored = self.scored_held_out = ReferencedPairs((), ())

@@ -93,7 +93,7 @@ def summed_loss(
 ) -> Tensor:
     """Return the sum of the loss over the pairs of some groups, a scalar, and add to the statistics."""
     groups = [scored.groups[index] for index in micro]
-    logprobs_A = answer_logprobs(model, groups, precision=settings.precision)
+    logprobs_A = answer_logprobs(model, groups, precision=settings.precision, recompute=settings.recompute)
     ratios_A = logprobs_A - torch.cat([scored.references[index] for index in micro])
     lengths_A = torch.tensor([len(ids) for group in groups for _, ids in group.answers])
     chosen, rejected = pair_positions(groups)
