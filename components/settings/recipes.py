@@ -5,6 +5,7 @@ the stages of params.yaml. Paths are relative to the recipe's own folder.
 """
 
 import difflib
+import os
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -149,4 +150,4 @@ def load_recipe(path: Path) -> Recipe:
 
 
 def _absolute(folder: Path, value: str) -> str:
-    return str(folder / Path(value).expanduser())
+    return os.path.normpath(folder / Path(value).expanduser())

@@ -118,8 +118,8 @@ def test_weights_stand_beside_the_functions(policy_recipe):
 
 def test_a_prompt_that_leaves_no_room_is_named_by_its_line(policy_recipe, tmp_path):
     path = policy_recipe()
-    (tmp_path / "prompts.jsonl").write_text('{"prompt": "gout"}\n' + json.dumps({"prompt": "gout " * 60}) + "\n")
-    with pytest.raises(DataError, match=r"prompts\.jsonl:2: the prompt has \d+ tokens, and the model's context leaves 58 beside"):
+    (tmp_path / "prompts.jsonl").write_text('{"prompt": "gout"}\n' + json.dumps({"prompt": "gout " * 130}) + "\n")
+    with pytest.raises(DataError, match=r"prompts\.jsonl:2: the prompt has \d+ tokens, and the model's context leaves 122 beside"):
         run_recipe(prepare_recipe(path))
 
 
