@@ -64,7 +64,7 @@ def score_settings() -> Callable[..., SupervisedSettings]:
     return make
 
 
-@pytest.fixture(autouse=True)
+@pytest.fixture(autouse=True, scope="module")
 def _one_thread() -> Any:
     import torch
 
