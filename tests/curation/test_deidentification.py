@@ -14,7 +14,7 @@ from components.curation.deidentification.spans import Span, merge_spans
 from components.curation.deidentification.surrogates import replace_identifiers
 from components.curation.leak_scan import leaks
 
-NOTES = Path("/work/shared/data/phi_notes/phi_notes.jsonl")
+NOTES = Path(__file__).parents[3] / "shared/data/phi_notes/phi_notes.jsonl"  # beside the project, where it is there
 
 
 def _found(text: str) -> list[tuple[str, str]]:

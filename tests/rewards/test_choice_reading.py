@@ -8,7 +8,7 @@ import pytest
 from components.rewards.choice_reading import read_choice
 
 OPTIONS = {"A": "Asthma", "B": "COPD", "C": "Asthma attack"}
-REAL = Path("/work/shared/data/mirage_outputs")
+REAL = Path(__file__).parents[3] / "shared/data/mirage_outputs"  # beside the project, where it is there
 
 
 @pytest.mark.parametrize(
