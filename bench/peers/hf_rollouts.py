@@ -27,7 +27,7 @@ def main() -> None:
         answers = output[:, width:]
         tokenizer.batch_decode(answers, skip_special_tokens=True)
         seconds = time.perf_counter() - started
-        ended = torch.isin(answers, torch.tensor(stops if kind != "fixed" else [])).int().cumsum(dim=1)
+        ended = torch.isin(answers, torch.tensor(stops if kind != "fixed" else [], dtype=torch.int64)).int().cumsum(dim=1)
         return {"seconds": seconds, "samples": len(answers), "tokens": int((ended == 0).sum() + (ended.max(dim=1).values > 0).sum())}
 
     torch.manual_seed(1)
