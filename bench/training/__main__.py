@@ -34,7 +34,7 @@ def main() -> int:
     console = Console()
     try:
         run_bench(
-            PROJECT, plan, works=works, with_peak=is_whole or arguments.quick or arguments.works == "none", is_stored=is_whole,
+            PROJECT, plan, works=works, with_peak=arguments.works in (None, "none"), is_stored=is_whole,
             console=console if console.is_terminal else Console(width=160),
         )  # fmt: skip
     except QuarkmedError as error:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 import torch
 from rich.console import Console
+from transformers.utils.logging import disable_progress_bar
 
 from bench.peer_environments import peer_python
 from bench.peer_process import PeerProcess
@@ -25,6 +26,7 @@ FOLDER = "var/bench/training"
 def run_bench(project: Path, plan: Plan, *, works: Sequence[str], with_peak: bool, is_stored: bool, console: Console) -> None:
     """Measure, print the table and the last line; store the result if asked."""
     prepare_torch(plan.threads)
+    disable_progress_bar()
     folder, lines = project / FOLDER, tuple(corpus(project))
     pythons = {name: peer_python(name, project=project) for name in {WORKS[work].peer for work in works}}
     comparisons: list[Comparison] = []

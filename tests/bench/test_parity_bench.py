@@ -50,3 +50,8 @@ def test_differences_are_the_largest_of_loss_and_of_all_gradients():
     assert (gradients.what, gradients.absolute, gradients.scale, gradients.is_within) == ("gradients", 1.0, 4.0, False)
     with pytest.raises(DataError, match=r"grad\.b"):
         differences("x", ours, {name: ours[name] for name in ("loss", "grad.a")})
+
+
+def test_cases_are_told_apart_by_far_more_than_the_tolerance(batch):
+    losses = [float(our_result(batch, case)["loss"]) for case in CASES if case.loss not in ("logprobs", "reward")]
+    assert min(abs(first - second) for number, first in enumerate(losses) for second in losses[:number]) > 1e-4
