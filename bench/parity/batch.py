@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 TEMPERATURE = 0.8
 PROMPTS, ANSWERS = 5, 4
 LONGEST_PROMPT, LONGEST_ANSWER = 24, 16
-WEIGHT_NOISE, NEAR_NOISE = 0.05, 0.006  # added to fresh weights; between policy, old policy and reference
+WEIGHT_NOISE, OLD_NOISE, REFERENCE_NOISE = 0.05, 0.006, 0.02  # standard deviations: of fresh weights, and from the policy to each
 
 
 @dataclass(frozen=True)
@@ -45,8 +45,8 @@ def make_batch(shape: ModelSettings, *, tokenizer: "PreTrainedTokenizerFast", fo
     ordinary = [token for token in range(len(tokenizer)) if token not in tokenizer.all_special_ids]
     groups = tuple(_group(ordinary, tokenizer.eos_token_id, generator) for _ in range(PROMPTS))
     old, reference = (
-        answer_logprobs(_near(policy, folder, generator), pack_groups(groups), temperature=TEMPERATURE, precision="float32", with_entropy=False)[0].detach()
-        for _ in range(2)
+        answer_logprobs(_moved(copy.deepcopy(policy), noise, generator), pack_groups(groups), temperature=TEMPERATURE, precision="float32", with_entropy=False)[0].detach()
+        for noise in (OLD_NOISE, REFERENCE_NOISE)
     )
     return Batch(policy, reward_model, groups, old, reference, torch.rand(PROMPTS, generator=generator))
 
@@ -58,10 +58,6 @@ def _group(ordinary: list[int], end: int, generator: torch.Generator) -> LiveGro
 
     answers = tuple(Answer((*tokens(LONGEST_ANSWER - 1), end), (), "stop", "", {}) for _ in range(ANSWERS))
     return LiveGroup(tokens(LONGEST_PROMPT), answers, tuple(torch.randn(ANSWERS, generator=generator).tolist()))
-
-
-def _near(policy: "PreTrainedModel", folder: Path, generator: torch.Generator) -> "PreTrainedModel":
-    return _moved(copy.deepcopy(policy), NEAR_NOISE, generator)
 
 
 def _moved(model: "PreTrainedModel", noise: float, generator: torch.Generator) -> "PreTrainedModel":

@@ -20,7 +20,7 @@ class Case:
     name: str
     loss: str
     kl: str = "k3"
-    kl_weight: float = 0.04
+    kl_weight: float = 0.2
     clip_low: float = 0.2
     clip_high: float = 0.28
     beta: float = 0.1

@@ -7,8 +7,9 @@
 Each peer runs in an environment of its own (`bench/peers/`; made once, about 4 GB). Both sides get the same model, the same
 token ids, the same batches, as many threads, the same number type (bfloat16: float32 master weights, products in bfloat16;
 for sampling alone, weights in bfloat16) and AdamW. They are measured in turn, ours first, so that a slow minute meets both; a
-ratio is the median over pairs of turns, ours over the peer's, in samples or tokens a second. The peer's batch shape is the
-fastest of those tried (`works.py`). What each side does in a measured step:
+ratio is the median over pairs of turns, ours over the peer's, in samples or tokens a second. TRL's
+forward pass takes as many rows as were fastest of those tried for one turn before (`row_batches` in `works.py`); its gradient
+checkpointing is off. What each side does in a measured step:
 
     grpo            a whole optimiser step: sample 32 × 8 answers of at most 32 tokens, score, reference, update (beta .01)
     sft             packed conversations, every one once in an epoch; both sides count the same target tokens, or it is refused

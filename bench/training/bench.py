@@ -2,6 +2,7 @@
 
 import json
 from collections.abc import Sequence
+from contextlib import ExitStack
 from pathlib import Path
 
 import torch
@@ -16,7 +17,7 @@ from bench.training.outcome import print_table, store, summary
 from bench.training.peak import PeakShare, peak_shares
 from bench.training.plan import PRECISIONS, SIZES, Plan
 from bench.training.turns import Comparison, rates, take_turns
-from bench.training.works import WORKS, Place, Work
+from bench.training.works import WORKS, Place, Sides, Work
 from components.launch.torch_setup import prepare_torch
 from components.modeling.tokenizers import train_tokenizer
 
@@ -53,13 +54,33 @@ def _compare(work: Work, place: Place, *, python: Path, folder: Path) -> list[Co
     torch.manual_seed(1)
     sides = work.prepare(place)
     found = []
-    with PeerProcess(work.script, sides.job, python=python, folder=folder, threads=place.plan.threads) as peer:
+    with ExitStack() as stack:
+        peer, row_batch = _fastest(work, sides, stack, python=python, folder=folder, threads=place.plan.threads)
         sides.refuse(peer.ready)
         for kind in work.ratios:
             if len(work.ratios) == 1:
                 sides.ours(kind)  # the peer is warm; rollouts warm up on their own
             mine, theirs = take_turns(sides.ours, peer.turn, kind, pairs=place.plan.pairs)
             facts = {f"{side}_{name}": value for side, turn in (("ours", mine[-1]), ("peer", theirs[-1])) for name, value in turn.items()}
+            facts["peer_row_batch"] = row_batch
             ours, peers = rates(mine, work.unit), rates(theirs, work.unit)
             found.append(Comparison(work.name, kind, place.size, place.precision, f"{work.unit}/s", ours, peers, facts))
     return found
+
+
+def _fastest(work: Work, sides: Sides, stack: ExitStack, *, python: Path, folder: Path, threads: int) -> tuple[PeerProcess, int]:
+    """Start the peer in each of its batch shapes, measure one turn of each, keep the fastest; return it and its shape (0: no choice)."""
+    shapes = {"python": python, "threads": threads}
+    if not sides.row_batches:
+        return stack.enter_context(PeerProcess(work.script, sides.job, folder=folder, **shapes)), 0
+    found: list[tuple[float, int, PeerProcess, ExitStack]] = []
+    for row_batch in sides.row_batches:
+        own = stack.enter_context(ExitStack())
+        peer = own.enter_context(PeerProcess(work.script, sides.job | {"row_batch": row_batch}, folder=folder / f"rows-{row_batch}", **shapes))
+        turn = peer.turn(next(iter(work.ratios))) if len(sides.row_batches) > 1 else {work.unit: 1.0, "seconds": 1.0}
+        found.append((turn[work.unit] / turn["seconds"], row_batch, peer, own))
+    best = max(found, key=lambda item: item[0])
+    for item in found:
+        if item is not best:
+            item[3].close()
+    return best[2], best[1]

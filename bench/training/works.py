@@ -48,10 +48,14 @@ class Place:
 
 @dataclass(frozen=True)
 class Sides:
-    """What a work needs at a place: our turn and the peer's job; `refuse` looks at what the peer said when ready."""
+    """What a work needs at a place: our turn and the peer's job; `refuse` looks at what the peer said when ready.
+
+    `row_batches`: shapes of the peer's forward pass to choose the fastest from; empty: the job has no such choice.
+    """
 
     ours: Turn
     job: dict[str, Any]
+    row_batches: tuple[int, ...] = ()
     refuse: Callable[[dict[str, Any]], None] = lambda ready: None
 
 
@@ -75,9 +79,9 @@ def _rollout(place: Place) -> Sides:
     return Sides(ours.Rollouts(kinds, place.tokenizer, prompts, precision=place.precision, **shape).turn, job)  # type: ignore[arg-type]
 
 
-def _trainer_job(place: Place, work: str, model: str, *, rows: int, row_batch: int, steps: int) -> dict[str, Any]:
+def _trainer_job(place: Place, work: str, model: str, *, rows: int, steps: int) -> dict[str, Any]:
     return {
-        "work": work, "model": str(place.models / model), "precision": place.precision, "rows": rows, "row_batch": row_batch, "steps": steps,
+        "work": work, "model": str(place.models / model), "precision": place.precision, "rows": rows, "steps": steps,
         "learning_rate": ours.LEARNING_RATE, "context": SIZES[place.size].context,
     }  # fmt: skip
 
@@ -88,7 +92,7 @@ def _grpo(kind: str) -> Callable[[Place], Sides]:
         prompts = encode_prompts(place.tokenizer, place.writer().prompts(plan.grpo_prompts))
         shape = {"samples": plan.samples, "max_new_tokens": plan.max_new_tokens, "kl_weight": KL_WEIGHT}
         model, rows = place.load(kind), plan.grpo_prompts * plan.samples
-        job = _trainer_job(place, "grpo", kind, rows=rows, row_batch=min(rows, 64), steps=plan.grpo_steps)
+        job = _trainer_job(place, "grpo", kind, rows=rows, steps=plan.grpo_steps)
         job |= {"prompts": place.tokenizer.batch_decode(prompts), **shape}
         expected = sum(map(len, prompts))
 
@@ -99,7 +103,7 @@ def _grpo(kind: str) -> Callable[[Place], Sides]:
         def turn(_: str) -> dict[str, float]:
             return ours.grpo_turn(model, place.tokenizer, prompts, steps=plan.grpo_steps, precision=place.precision, **shape)  # type: ignore[arg-type]
 
-        return Sides(turn, job, refuse)
+        return Sides(turn, job, _row_batches(rows, rows // 4), refuse)
 
     return prepare
 
@@ -110,7 +114,7 @@ def _sft(place: Place) -> Sides:
     examples = [example for example in chat_examples(place.tokenizer, samples, context=SIZES[place.size].context) if example]
     tokens, targets = sum(len(example.ids) for example in examples), sum(example.targets for example in examples)
     rows = max(1, round(tokens / plan.sft_steps / SIZES[place.size].context))  # of packed tokens: as many tokens a step as ours
-    job = _trainer_job(place, "sft", "fixed", rows=rows, row_batch=1, steps=plan.sft_steps)
+    job = _trainer_job(place, "sft", "fixed", rows=rows, steps=plan.sft_steps)
     job |= {"examples": [_plain(example) for example in examples]}
     model = place.load("fixed")
 
@@ -118,7 +122,14 @@ def _sft(place: Place) -> Sides:
         if (ready["tokens"], ready["targets"]) != (tokens, targets):
             raise DataError(f"sft: the peer packed {ready['tokens']} tokens with {ready['targets']} targets, ours are {tokens} and {targets}")
 
-    return Sides(lambda _: ours.sft_turn(model, examples, batch=plan.sft_batch, precision=place.precision), job, refuse)  # type: ignore[arg-type]
+    def turn(_: str) -> dict[str, float]:
+        return ours.sft_turn(model, examples, batch=plan.sft_batch, precision=place.precision)  # type: ignore[arg-type]
+
+    return Sides(turn, job, _row_batches(rows, 1), refuse)  # several rows in one pass are one row to TRL, under one mask
+
+
+def _row_batches(*candidates: int) -> tuple[int, ...]:
+    return tuple(sorted({max(1, candidate) for candidate in candidates}))
 
 
 def _plain(example: Example) -> list[list[int]]:
@@ -128,7 +139,7 @@ def _plain(example: Example) -> list[list[int]]:
 def _preference_job(place: Place, work: str, model: str) -> tuple[list[Any], dict[str, Any]]:
     plan = place.plan
     pairs = place.writer().pairs(4 * plan.preference_batch)
-    job = _trainer_job(place, work, model, rows=plan.preference_batch, row_batch=min(plan.preference_batch, 32), steps=plan.preference_steps)
+    job = _trainer_job(place, work, model, rows=plan.preference_batch, steps=plan.preference_steps)
     return pairs, job | {"pairs": [{"prompt": pair.messages[0].content, "chosen": pair.chosen, "rejected": pair.rejected} for pair in pairs]}
 
 
@@ -140,7 +151,7 @@ def _reward(place: Place) -> Sides:
             model, place.tokenizer, pairs, batch=plan.preference_batch, steps=plan.preference_steps, centring=CENTRING, precision=place.precision  # type: ignore[arg-type]
         )
 
-    return Sides(turn, job | {"centring": CENTRING})
+    return Sides(turn, job | {"centring": CENTRING}, _row_batches(plan.preference_batch, plan.preference_batch // 4))
 
 
 WORKS = {
