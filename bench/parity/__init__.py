@@ -8,5 +8,5 @@ handed token ids, masks, advantages, and the log-probabilities of the old policy
 and gradients. Ours packs the same answers as trees. The old policy and the reference are models near by, so ratios lie on
 both sides of the clip range and KL is not 0; the sampling temperature is 0.8, so that it is seen where it must be.
 
-Not compared, because defined otherwise: IPO (TRL divides by answer lengths), GSPO, CISPO.
+Not compared, because defined otherwise: IPO, which TRL divides by answer lengths.
 """

@@ -67,6 +67,13 @@ def _moved(model: "PreTrainedModel", noise: float, generator: torch.Generator) -
     return model
 
 
+def pair_references(batch: Batch) -> Tensor:
+    """Return the reference's log-probability of each pair's two answers, (pairs, 2): sums over tokens, at the sampling temperature."""
+    lengths = [len(answer.ids) for group in batch.groups for answer in group.answers]
+    sums = torch.stack([part.sum() for part in batch.reference_T.split(lengths)])
+    return sums.view(len(batch.groups), -1)[:, :2]
+
+
 def exported(batch: Batch, *, pad: int) -> dict[str, Tensor]:
     """Return the batch as TRL's trainers take it: prompts padded left, answers right, (answers, …); pairs chosen first."""
     rows = [(group.prompt_ids, answer.ids) for group in batch.groups for answer in group.answers]
@@ -82,6 +89,7 @@ def exported(batch: Batch, *, pad: int) -> dict[str, Tensor]:
         "advantages": torch.tensor([value for group in batch.groups for value in group.advantages]),
         **{name: torch.nn.utils.rnn.pad_sequence(values.split(lengths), batch_first=True).contiguous() for name, values in numbers.items()},
         "pair_ids": pair_ids, "pair_mask": pair_mask, "pair_completion_mask": completion, "margin": batch.margins_P,
+        "ref_chosen_logps": pair_references(batch)[:, 0].contiguous(), "ref_rejected_logps": pair_references(batch)[:, 1].contiguous(),
     }  # fmt: skip
 
 

@@ -5,12 +5,15 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from bench.parity.batch import LONGEST_ANSWER, TEMPERATURE, Batch
+from bench.parity.batch import LONGEST_ANSWER, TEMPERATURE, Batch, pair_references
 from components.rewards.reward_model import answer_rewards
+from components.settings.training import DirectPreferenceSettings, OptimiserSettings
 from components.training.policy.losses.loss import AnswerTokens, ClipRange, StepTotals, policy_loss
 from components.training.policy.losses.registry import LOSSES
 from components.training.policy.scoring import answer_logprobs, pack_groups
 from components.training.preference.bradley_terry import bradley_terry_loss
+from components.training.preference.direct_update import PairStatistics, ReferencedPairs, summed_loss
+from components.training.preference.prompt_pairs import PromptPairs
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,10 @@ CASES = (
     Case("dapo", "dapo"),
     Case("dapo, ratio x k3", "dapo", kl="ratio_k3"),
     Case("dr_grpo", "dr_grpo"),
+    Case("gspo", "gspo", clip_low=0.05, clip_high=0.06),  # wide enough for some whole answers to stay inside
+    Case("cispo", "cispo", clip_low=1.0, clip_high=0.1),
     Case("reward", "reward"),
+    Case("dpo", "dpo"),
 )
 
 
@@ -45,6 +51,8 @@ def our_result(batch: Batch, case: Case) -> dict[str, Tensor]:
     extra = {}
     if case.loss == "reward":
         loss = _reward(batch, case)
+    elif case.loss == "dpo":
+        loss = _direct(batch, case)
     elif case.loss == "logprobs":
         logprobs = _logprobs(batch)
         loss, extra = -logprobs.sum() / len(logprobs), {"logprobs": logprobs.detach()}
@@ -64,7 +72,7 @@ def _policy(batch: Batch, case: Case) -> Tensor:
     advantages = torch.tensor([value for group in batch.groups for value in group.advantages])
     tokens = AnswerTokens(
         logprobs_T=_logprobs(batch), old_T=batch.old_T, reference_T=batch.reference_T, advantages_T=advantages.repeat_interleave(lengths),
-        lengths_T=lengths.repeat_interleave(lengths).float(),
+        lengths_A=lengths,
     )  # fmt: skip
     totals = StepTotals(len(lengths), int(lengths.sum()), LONGEST_ANSWER)
     clip = ClipRange(case.clip_low, case.clip_high)
@@ -75,6 +83,13 @@ def _reward(batch: Batch, case: Case) -> Tensor:
     encoded = [(group.prompt_ids, answer.ids) for group in batch.groups for answer in group.answers[:2]]
     rewards = answer_rewards(batch.reward_model, encoded, precision="float32")
     return bradley_terry_loss(rewards[0::2], rewards[1::2], margins_P=batch.margins_P, centring=case.centring) / len(batch.groups)
+
+
+def _direct(batch: Batch, case: Case) -> Tensor:
+    groups = [PromptPairs(tuple((group.prompt_ids, answer.ids) for answer in group.answers[:2]), (0,), (1,), (0.0,)) for group in batch.groups]
+    scored = ReferencedPairs(groups, pair_references(batch).unbind())
+    settings = DirectPreferenceSettings(optimiser=OptimiserSettings(learning_rate=1.0), steps=1, beta=case.beta, precision="float32")
+    return summed_loss(batch.policy, scored, range(len(groups)), settings=settings, statistics=PairStatistics()) / len(groups)
 
 
 def clipped_share(batch: Batch, case: Case) -> float:

@@ -24,10 +24,11 @@ def settings(job: dict[str, Any], rows: int) -> dict[str, Any]:
 
 def policy_trainer(job: dict[str, Any], case: dict[str, Any], batch: dict[str, torch.Tensor]) -> GRPOTrainer:
     """Return a GRPO trainer of the case, as it stands inside a training step."""
-    rows = len(batch["completion_ids"])
+    rows, is_cispo = len(batch["completion_ids"]), case["loss"] == "cispo"  # whose epsilon_high is the bound itself
     config = GRPOConfig(
         num_generations=rows, max_completion_length=job["max_new_tokens"], temperature=job["temperature"], beta=case["kl_weight"],
-        loss_type="grpo" if case["loss"] == "logprobs" else case["loss"], epsilon=case["clip_low"], epsilon_high=case["clip_high"],
+        loss_type="grpo" if case["loss"] in ("logprobs", "gspo") else case["loss"], epsilon=case["clip_low"], epsilon_high=case["clip_high"] + is_cispo,
+        importance_sampling_level="sequence" if case["loss"] == "gspo" else "token",
         use_bias_correction_kl=case["kl"] == "ratio_k3", **settings(job, rows),
     )  # fmt: skip
     trainer = GRPOTrainer(

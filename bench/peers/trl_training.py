@@ -108,7 +108,7 @@ def preference(job: dict[str, Any], counted: dict[str, float], *, base: Any, con
 
 
 def dpo(job: dict[str, Any], counted: dict[str, float]) -> tuple[Any, dict[str, Any]]:
-    config = DPOConfig(beta=job["beta"], max_length=job["context"], **settings(job))
+    config = DPOConfig(beta=job["beta"], precompute_ref_log_probs=True, max_length=job["context"], **settings(job))
     model = AutoModelForCausalLM.from_pretrained(job["model"], dtype=torch.float32)
     return preference(job, counted, base=DPOTrainer, config=config, model=model)
 

@@ -13,7 +13,7 @@ checkpointing is off. What each side does in a measured step:
 
     grpo            a whole optimiser step: sample 32 × 8 answers of at most 32 tokens, score, reference, update (beta .01)
     sft             packed conversations, every one once in an epoch; both sides count the same target tokens, or it is refused
-    dpo, reward     64 pairs a step, two answers to each prompt, no pair twice in a step
+    dpo, reward     64 pairs a step, two answers to each prompt; DPO's reference is scored before the steps, on both sides
     rollout         64 prompts × 8 answers with log-probabilities of the sampled tokens where the peer has them, texts decoded
 
 `fixed` answers have 32 tokens; `stops` end where the model stops, by chance, after 15 tokens on average (the project's

@@ -14,9 +14,10 @@ from components.conversations import PreferencePair
 from components.generation.native_sampler import NativeSampler
 from components.generation.sampler import SamplingOptions
 from components.recorder import Recorder
-from components.settings.training import OptimiserSettings, PolicySettings, SupervisedSettings
+from components.settings.training import DirectPreferenceSettings, OptimiserSettings, PolicySettings, SupervisedSettings
 from components.training.policy.groups import PolicyPrompt
 from components.training.policy.loop import optimise_policy
+from components.training.preference.direct import tune_on_preferences
 from components.training.preference.tuning import tune_reward_model
 from components.training.supervised.examples import Example
 from components.training.supervised.loop import SupervisedRun
@@ -119,5 +120,17 @@ def reward_turn(
         tune_reward_model(
             model, tokenizer, pairs, settings=settings, centring=centring, margin_scale=0.0, seed=1, recorder=recorder, name="bench"
         )
+        seconds, _ = recorder.measured()
+    return {"seconds": seconds, "steps": steps, "samples": batch * steps}
+
+
+def direct_turn(
+    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast", pairs: Sequence[PreferencePair], *, batch: int, steps: int, beta: float, precision: "Precision"
+) -> dict[str, float]:
+    """Tune the policy on pairs for `steps` measured optimiser steps; the reference is scored before them."""
+    settings = DirectPreferenceSettings(optimiser=OPTIMISER, steps=steps + 1, batch_pairs=batch, beta=beta, precision=precision)
+    with tempfile.TemporaryDirectory() as folder:
+        recorder = TimedRecorder(Path(folder))
+        tune_on_preferences(model, tokenizer, pairs, settings=settings, seed=1, recorder=recorder)
         seconds, _ = recorder.measured()
     return {"seconds": seconds, "steps": steps, "samples": batch * steps}

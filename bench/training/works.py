@@ -18,7 +18,7 @@ from components.training.supervised.examples import Example, chat_examples
 if TYPE_CHECKING:
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
-KL_WEIGHT, CENTRING = 0.01, 0.01
+KL_WEIGHT, CENTRING, BETA = 0.01, 0.01, 0.1
 DATA_SEED = 7
 
 
@@ -154,12 +154,24 @@ def _reward(place: Place) -> Sides:
     return Sides(turn, job | {"centring": CENTRING}, _row_batches(plan.preference_batch, plan.preference_batch // 4))
 
 
+def _dpo(place: Place) -> Sides:
+    plan, (pairs, job), model = place.plan, _preference_job(place, "dpo", "fixed"), place.load("fixed")
+
+    def turn(_: str) -> dict[str, float]:
+        return ours.direct_turn(
+            model, place.tokenizer, pairs, batch=plan.preference_batch, steps=plan.preference_steps, beta=BETA, precision=place.precision  # type: ignore[arg-type]
+        )
+
+    return Sides(turn, job | {"beta": BETA}, _row_batches(plan.preference_batch, plan.preference_batch // 4))
+
+
 WORKS = {
     work.name: work
     for work in (
         Work("grpo", "trl", "trl_training", "samples", _grpo("stops"), {"stops": "grpo_vs_trl"}),
         Work("grpo_fixed", "trl", "trl_training", "samples", _grpo("fixed"), {"fixed": "grpo_fixed_vs_trl"}),
         Work("sft", "trl", "trl_training", "tokens", _sft, {"packed": "sft_packed_vs_trl"}),
+        Work("dpo", "trl", "trl_training", "samples", _dpo, {"pairs": "dpo_vs_trl"}),
         Work("reward", "trl", "trl_training", "samples", _reward, {"pairs": "rm_vs_trl"}),
         Work("rollout", OURS, "hf_rollouts", "tokens", _rollout, {"fixed": "rollout_vs_hf", "stops": "rollout_stops_vs_hf"}),
         Work("rollout_vllm", "vllm", "vllm_rollouts", "tokens", _rollout, {"fixed": "rollout_vs_vllm", "stops": "rollout_vs_vllm"}),

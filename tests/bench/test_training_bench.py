@@ -4,13 +4,16 @@ import json
 import random
 import sys
 import types
+from contextlib import ExitStack
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import torch
 
 from bench import peer_environments, peer_process
 from bench.peer_process import PeerProcess
+from bench.training import bench as training_bench
 from bench.training import data, ours, works
 from bench.training.models import stopping_model
 from bench.training.outcome import summary
@@ -21,6 +24,7 @@ from components.errors import DataError, UserError
 from components.generation.native_sampler import NativeSampler
 from components.generation.sampler import SamplingOptions
 from components.modeling.models import save_model
+from components.rewards.reward_model import create_reward_model, save_reward_model
 from components.settings.training import ModelSettings
 from components.training.supervised.examples import Example, chat_examples
 
@@ -99,6 +103,7 @@ def place(tmp_path, tiny_tokenizer):
     model = stopping_model(SIZES["tiny"], tokenizer=tiny_tokenizer, seed=1, chance=0.1)
     for name in ("fixed", "stops"):
         save_model(model, tiny_tokenizer, tmp_path / name)
+    save_reward_model(create_reward_model(model, seed=1), tiny_tokenizer, tmp_path / "reward", mean=0.0, scale=1.0)
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
     yield works.Place(quick_plan(threads=1), "tiny", "float32", tmp_path, tiny_tokenizer, WORDS)
@@ -124,6 +129,43 @@ def test_policy_sides_get_the_same_prompts_and_every_answer_counts(place):
     turn = sides.ours("stops")
     assert turn["samples"] == 4 * 2 * 1 and turn["seconds_policy"] > 0  # prompts, answers, steps
     assert ours.pseudo_reward([], ["ab"]) == [{"score": (97 + 98) % 101 / 100}]
+
+
+@pytest.mark.parametrize("name", ["dpo", "reward"])
+def test_preference_sides_get_the_same_pairs_each_with_a_prompt_of_its_own(place, name):
+    sides = works.WORKS[name].prepare(place)
+    assert len({pair["prompt"] for pair in sides.job["pairs"]}) == len(sides.job["pairs"]) == 4 * 4
+    turn = sides.ours("pairs")
+    assert turn["samples"] == 4 and turn["seconds"] > 0  # a batch of 4 pairs, one measured step
+    assert sides.row_batches == (1, 4)
+
+
+class FakePeer:
+    """A peer whose speed is that of its batch shape; counts who is still open."""
+
+    open: ClassVar[set[int]] = set()
+
+    def __init__(self, script, job, *, python, folder, threads):
+        self.row_batch = job["row_batch"]
+
+    def __enter__(self):
+        self.open.add(self.row_batch)
+        return self
+
+    def __exit__(self, *_):
+        self.open.discard(self.row_batch)
+
+    def turn(self, kind):
+        return {"tokens": {1: 50.0, 3: 90.0, 8: 70.0}[self.row_batch], "seconds": 1.0}
+
+
+def test_fastest_batch_shape_of_the_peer_is_kept_and_the_others_end(monkeypatch, tmp_path):
+    monkeypatch.setattr(training_bench, "PeerProcess", FakePeer)
+    sides = works.Sides(lambda kind: {}, {}, (1, 3, 8))
+    with ExitStack() as stack:
+        peer, row_batch = training_bench._fastest(works.WORKS["sft"], sides, stack, python=tmp_path, folder=tmp_path, threads=1)
+        assert (peer.row_batch, row_batch, FakePeer.open) == (3, 3, {3})
+    assert not FakePeer.open
 
 
 def test_peer_is_asked_turn_by_turn_and_its_end_is_told(tmp_path, monkeypatch):
