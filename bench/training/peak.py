@@ -1,0 +1,72 @@
+"""Share of this machine's matrix-product peak that training reaches.
+
+    FLOPs of a step = 6 · (matrix parameters of the layers · tokens + head · target tokens) + attention
+    attention       = 3 · layers · Σ over sequences of 2 · heads · head size · length²     (causal: half of the square)
+
+The embedding costs no product, and logits are made for target tokens alone, so they are counted so; recomputed logits are
+not counted. The time is that of the supervised loop, optimiser included, on the bench's conversations at the largest size.
+The peak is the best rate over large products in the same run and with the same threads, float32 or bfloat16, whichever is
+higher; beside it stands the share of the number type's own best rate.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from time import perf_counter
+
+import torch
+
+from bench.training.ours import sft_turn
+from bench.training.plan import PRECISIONS, SIZES
+from bench.training.works import Place
+from components.settings.training import ModelSettings
+from components.training.supervised.examples import Example, chat_examples
+
+SHAPES = ((1024, 1024, 1024), (2048, 2048, 2048), (4096, 1024, 4096), (4096, 4096, 1024), (8192, 512, 2048))
+
+
+@dataclass(frozen=True)
+class PeakShare:
+    """One number type: training's rate and the best products' rates, in GFLOP/s."""
+
+    precision: str
+    training: float
+    own_peak: float
+    best_peak: float
+
+
+def product_rate(dtype: torch.dtype, *, seconds: float, shapes: Sequence[tuple[int, int, int]] = SHAPES) -> float:
+    """Return the best GFLOP/s of m × k times k × n products; each shape is repeated for `seconds`, its fastest counts."""
+    best = 0.0
+    for m, k, n in shapes:
+        left, right = torch.ones(m, k, dtype=dtype), torch.ones(k, n, dtype=dtype)
+        result = left @ right
+        until = perf_counter() + seconds
+        while perf_counter() < until:
+            started = perf_counter()
+            torch.mm(left, right, out=result)
+            best = max(best, 2e-9 * m * k * n / (perf_counter() - started))
+    return best
+
+
+def step_flops(shape: ModelSettings, examples: Sequence[Example], *, vocabulary: int) -> float:
+    """Return the FLOPs of one forward and backward pass over the examples."""
+    attention = shape.hidden * shape.head_dimension * 2 * (shape.heads + shape.key_value_heads)
+    layers = shape.layers * (attention + 3 * shape.hidden * shape.intermediate)
+    tokens, targets = sum(len(example.ids) for example in examples), sum(example.targets for example in examples)
+    squares = sum(len(example.ids) ** 2 for example in examples)
+    return 6.0 * (layers * tokens + shape.hidden * vocabulary * targets) + 6.0 * shape.layers * shape.heads * shape.head_dimension * squares
+
+
+def peak_shares(place: Place) -> list[PeakShare]:
+    """Measure products and training at the place's size, in both number types."""
+    plan, shape = place.plan, SIZES[place.size]
+    samples = place.writer().samples(plan.sft_batch * plan.sft_steps)
+    examples = [example for example in chat_examples(place.tokenizer, samples, context=shape.context) if example]
+    flops = step_flops(shape, examples, vocabulary=len(place.tokenizer))
+    peaks = {name: product_rate(getattr(torch, name), seconds=plan.peak_seconds) for name in PRECISIONS}
+    shares = []
+    for name in PRECISIONS:
+        model = place.load("fixed")
+        seconds = sorted(sft_turn(model, examples, batch=plan.sft_batch, precision=name)["seconds"] for _ in range(plan.pairs))  # type: ignore[arg-type]
+        shares.append(PeakShare(name, 1e-9 * flops / seconds[len(seconds) // 2], peaks[name], max(peaks.values())))
+    return shares
