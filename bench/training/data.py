@@ -84,9 +84,10 @@ class Writer:
 
     def pairs(self, count: int) -> list[PreferencePair]:
         """Return preference pairs, each with a prompt of its own."""
+        questions = [self.question(PAIR_PROMPT) for _ in range(count)]
         return [
             PreferencePair(
-                id=str(number), dimension="helpfulness", messages=(self.question(PAIR_PROMPT),), chosen=self.answer(PAIR_CHOSEN), rejected=self.answer(PAIR_REJECTED)
+                id=str(number), dimension="helpfulness", messages=(question.model_copy(update={"content": f"{number}. {question.content}"}),), chosen=self.answer(PAIR_CHOSEN), rejected=self.answer(PAIR_REJECTED)
             )
-            for number in range(count)
+            for number, question in enumerate(questions)
         ]
