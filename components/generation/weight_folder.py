@@ -1,13 +1,17 @@
 """A model's weights handed to an engine of this machine: one safetensors folder a version, whole or not there.
 
 They go to memory (/dev/shm) where there is room for two versions, else to the disk. The former version is removed when
-the next one is written, and everything at the end.
+the next one is written, and everything when the folder is closed, forgotten or its process exits. What a killed process
+left is removed by the next that writes there: its lock is free then, and the kernel frees it however the process ended.
 """
 
+import contextlib
+import fcntl
 import shutil
 import tempfile
+import weakref
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import IO, TYPE_CHECKING
 
 from components.storage.files import atomic_folder
 
@@ -16,6 +20,8 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 MEMORY = Path("/dev/shm")
+PREFIX = "quarkmed-weights-"
+LOCK = "owner.lock"
 TIED_HEAD = "lm_head.weight"
 
 
@@ -27,6 +33,7 @@ class WeightFolder:
         self.memory = memory
         self._base: Path | None = None
         self._newest: Path | None = None
+        self._removal: weakref.finalize | None = None
 
     def write(self, model: "PreTrainedModel", *, version: int) -> Path:
         """Write the weights, cast to the engine's dtype, and return their folder (absolute).
@@ -39,6 +46,7 @@ class WeightFolder:
         tensors = engine_tensors(model, dtype=self.dtype)
         if self._base is None:
             self._base = self._place(sum(tensor.numel() * tensor.element_size() for tensor in tensors.values()))
+            self._removal = weakref.finalize(self, _remove, self._base, _locked(self._base / LOCK))
         folder = self._base / f"weights-{version:06d}"
         with atomic_folder(folder) as temporary:
             save_file(tensors, temporary / "model.safetensors", metadata={"format": "pt"})
@@ -49,16 +57,40 @@ class WeightFolder:
 
     def close(self) -> None:
         """Remove everything written."""
-        if self._base is not None:
-            shutil.rmtree(self._base, ignore_errors=True)
-            self._base = self._newest = None
+        if self._removal is not None:
+            self._removal()
+            self._base = self._newest = self._removal = None
 
     def _place(self, size: int) -> Path:
-        has_room = self.memory.is_dir() and shutil.disk_usage(self.memory).free > 2 * size
+        parents = [Path(tempfile.gettempdir())]
+        if self.memory.is_dir():
+            remove_abandoned(self.memory)
+            if shutil.disk_usage(self.memory).free > 2 * size:
+                parents.insert(0, self.memory)
+        remove_abandoned(parents[-1])
         try:
-            return Path(tempfile.mkdtemp(prefix="quarkmed-weights-", dir=self.memory if has_room else None)).resolve()
+            return Path(tempfile.mkdtemp(prefix=PREFIX, dir=parents[0])).resolve()
         except PermissionError:
-            return Path(tempfile.mkdtemp(prefix="quarkmed-weights-")).resolve()
+            return Path(tempfile.mkdtemp(prefix=PREFIX, dir=parents[-1])).resolve()
+
+
+def remove_abandoned(parent: Path) -> None:
+    """Remove weight folders whose process has ended without removing them."""
+    for path in parent.glob(f"{PREFIX}*/{LOCK}"):
+        with contextlib.suppress(OSError), path.open("rb") as lock:  # another user's, or held: it is in use
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            shutil.rmtree(path.parent, ignore_errors=True)
+
+
+def _locked(path: Path) -> IO[bytes]:
+    lock = path.open("ab")
+    fcntl.flock(lock, fcntl.LOCK_EX)
+    return lock
+
+
+def _remove(folder: Path, lock: IO[bytes]) -> None:
+    shutil.rmtree(folder, ignore_errors=True)
+    lock.close()
 
 
 def engine_tensors(model: "PreTrainedModel", *, dtype: "torch.dtype") -> dict[str, "torch.Tensor"]:

@@ -5,7 +5,7 @@ import torch
 from safetensors.torch import load_file
 
 from components.errors import StorageError
-from components.generation.weight_folder import WeightFolder
+from components.generation.weight_folder import LOCK, PREFIX, WeightFolder
 
 
 def test_the_newest_version_lies_there_alone_and_nothing_at_the_end(tmp_path, tiny_model):
@@ -15,7 +15,7 @@ def test_the_newest_version_lies_there_alone_and_nothing_at_the_end(tmp_path, ti
         tiny_model.lm_head.weight.add_(1.0)
     folder = weights.write(tiny_model, version=2)
     assert folder.is_absolute() and folder.parent.parent == tmp_path
-    assert [path.name for path in folder.parent.iterdir()] == ["weights-000002"]
+    assert [path.name for path in folder.parent.glob("weights-*")] == ["weights-000002"]
     written = load_file(folder / "model.safetensors")
     assert written.keys() == tiny_model.state_dict().keys()
     assert all(torch.equal(written[name], tensor) for name, tensor in tiny_model.state_dict().items())
@@ -50,4 +50,23 @@ def test_a_full_disk_leaves_no_half_version(tmp_path, tiny_model, monkeypatch):
     monkeypatch.setattr("safetensors.torch.save_file", fails)
     with pytest.raises(StorageError, match="No space left"):
         weights.write(tiny_model, version=2)
-    assert [path.name for path in next(tmp_path.iterdir()).iterdir()] == ["weights-000001"]
+    assert [path.name for path in next(tmp_path.iterdir()).glob("*weights-*")] == ["weights-000001"]
+
+
+def test_a_forgotten_folder_is_removed(tmp_path, tiny_model):
+    weights = WeightFolder(dtype=torch.float32, memory=tmp_path)
+    weights.write(tiny_model, version=1)
+    del weights
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_what_a_killed_process_left_is_removed_and_a_live_ones_is_not(tmp_path, tiny_model):
+    live = WeightFolder(dtype=torch.float32, memory=tmp_path)
+    folder = live.write(tiny_model, version=1)
+    abandoned = tmp_path / f"{PREFIX}killed"
+    (abandoned / "weights-000001").mkdir(parents=True)
+    (abandoned / LOCK).touch()  # nobody holds it
+    starting = tmp_path / f"{PREFIX}starting"  # made, and not locked yet
+    starting.mkdir()
+    WeightFolder(dtype=torch.float32, memory=tmp_path).write(tiny_model, version=1)
+    assert not abandoned.exists() and starting.exists() and (folder / "model.safetensors").is_file()
