@@ -26,7 +26,8 @@ def test_the_newest_version_lies_there_alone_and_nothing_at_the_end(tmp_path, ti
 def test_tensors_are_cast_and_a_tied_head_is_left_out(tmp_path, tiny_model):
     tiny_model.config.tie_word_embeddings = True
     tiny_model.lm_head.weight = tiny_model.model.embed_tokens.weight
-    folder = WeightFolder(dtype=torch.bfloat16, memory=tmp_path).write(tiny_model, version=1)
+    weights = WeightFolder(dtype=torch.bfloat16, memory=tmp_path)
+    folder = weights.write(tiny_model, version=1)
     written = load_file(folder / "model.safetensors")
     assert "lm_head.weight" not in written and "model.embed_tokens.weight" in written
     assert {tensor.dtype for tensor in written.values()} == {torch.bfloat16}
