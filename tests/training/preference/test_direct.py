@@ -11,7 +11,8 @@ from components.errors import DataError, Diverged, StorageError
 from components.modeling.tokenizers import encode_samples
 from components.recorder import Recorder, read_record
 from components.storage.checkpoints import CheckpointFolder
-from components.training.preference.answer_logprobs import encode_whole_answers
+from components.training.preference import answer_logprobs
+from components.training.preference.answer_logprobs import encode_whole_answers, reference_logprobs
 from components.training.preference.direct import tune_on_preferences
 from components.training.preference.prompt_pairs import group_pairs, plan_batches
 
@@ -32,7 +33,7 @@ def test_the_first_step_stands_at_its_reference(tmp_path, toy_model, toy_tokeniz
     look, first = (values for _, values in metrics(tmp_path)[:2])
     assert first["p/loss"] == pytest.approx(expected, abs=1e-6)  # dpo: −log σ(0) = log 2
     assert look["p/validation_loss"] == pytest.approx(expected, abs=1e-6)
-    # exactly: policy and reference went through the same passes
+    # exactly: policy and reference went through the same passes (`reference_logprobs`)
     assert (first["p/log_ratio_chosen"], first["p/log_ratio_rejected"], first["p/margin"], first["p/accuracy"]) == (0.0, 0.0, 0.0, 0.5)
     assert first["p/gradient_norm"] > 0
 
@@ -149,6 +150,21 @@ def test_answers_are_tokenised_as_in_supervised_tuning_reasoning_and_end_of_turn
     ((whole, mask),) = encode_samples(toy_tokenizer, [[*messages, Message(role="assistant", content=answer)]])
     assert list(ids) == [token for token, is_answer in zip(whole, mask, strict=True) if is_answer]
     assert [*prompt, *ids] == whole[: len(prompt) + len(ids)]
+
+
+def test_the_reference_is_scored_in_the_passes_of_the_first_steps(toy_tokenizer, toy_pairs, monkeypatch):
+    groups, passes = group_pairs(toy_pairs(15, 1), partial(encode_whole_answers, toy_tokenizer)), []
+
+    def scored(model, some, *, precision):
+        passes.append([groups.index(group) for group in some])
+        return torch.full((sum(len(group.answers) for group in some),), float(len(passes)))
+
+    monkeypatch.setattr(answer_logprobs, "answer_logprobs", scored)
+    found = reference_logprobs(None, groups, [[3, 1, 0], [1, 3], [0, 2]], micro_tokens=2 * max(group.tokens for group in groups), precision="float32")
+    # two prompts a pass; a pass with nothing new is left out; prompt 4 stands in no batch
+    assert passes == [[3, 1], [0], [0, 2]]
+    assert [values.unique().tolist() for values in found[:4]] == [[2.0], [1.0], [3.0], [1.0]]
+    assert found[4].isnan().all() and [len(values) for values in found] == [len(group.answers) for group in groups]
 
 
 def test_an_answer_with_a_control_token_is_refused(toy_tokenizer):
