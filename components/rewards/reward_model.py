@@ -14,7 +14,7 @@ from torch import Tensor
 
 from components.conversations import Message
 from components.errors import StorageError
-from components.modeling.forward import forward_packed
+from components.modeling.packed_pass import token_scores
 from components.modeling.packing import pack_trees
 from components.modeling.precision import Precision
 from components.modeling.tokenizers import CONTROL_TOKENS, encode_samples, load_tokenizer
@@ -107,8 +107,7 @@ def answer_rewards(model: "PreTrainedModel", encoded: Sequence[Encoded], *, prec
         answers[-1].append(answer)
     packed = pack_trees(prompts, answers)
     last = torch.tensor([start + length - 1 for start, length in zip(packed.starts, packed.lengths, strict=True)])
-    hidden_TD = forward_packed(model, packed, precision=precision)
-    return torch.nn.functional.linear(hidden_TD.index_select(0, last).float(), model.score.weight)[:, 0]
+    return token_scores(model, packed, last, precision=precision)
 
 
 def create_reward_model(backbone: "PreTrainedModel", *, seed: int) -> "PreTrainedModel":

@@ -11,6 +11,7 @@ from pydantic import BaseModel, ValidationError
 from components.errors import SettingsError
 from components.settings.base import Section
 from components.settings.data import CurateSettings, HoldoutSettings, IndexSettings, KnowledgeSettings, SourcesSettings
+from components.settings.engine import EngineSettings
 from components.settings.evaluation import EvaluateSettings, GateSettings
 from components.settings.system import RunSettings, SystemSettings
 from components.settings.training import (
@@ -33,6 +34,7 @@ class Settings(Section):
 
     run: RunSettings
     system: SystemSettings
+    engine: EngineSettings
     sources: SourcesSettings
     curate: CurateSettings
     knowledge: KnowledgeSettings

@@ -116,13 +116,7 @@ def restore_training(model: "Module", optimiser: MatrixOptimiser, tensors: dict[
     Raises:
         StorageError: the tensors are of another model.
     """
-    weights = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
-    try:
-        model.load_state_dict(weights)
-    except RuntimeError as error:
-        raise StorageError(
-            f"the checkpoint is of another model ({str(error).splitlines()[0]}); delete its folder to start anew"
-        ) from error
+    load_named_weights(model, {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")})
     states: dict[Tensor, dict[str, Any]] = defaultdict(dict)
     by_name = {name: parameter for parameter, name in _parameter_names(model).items()}
     for name, value in tensors.items():
@@ -130,6 +124,20 @@ def restore_training(model: "Module", optimiser: MatrixOptimiser, tensors: dict[
             parameter, _, key = name.removeprefix("optimiser.").rpartition(".")
             states[by_name[parameter]][key] = value.clone()
     optimiser.restore(states)
+
+
+def load_named_weights(model: "Module", weights: Mapping[str, Tensor]) -> None:
+    """Put whole weights into a model, by name.
+
+    Raises:
+        StorageError: they are of another model.
+    """
+    try:
+        model.load_state_dict(dict(weights))
+    except RuntimeError as error:
+        raise StorageError(
+            f"the checkpoint is of another model ({str(error).splitlines()[0]}); delete its folder to start anew"
+        ) from error
 
 
 def _parameter_names(model: "Module") -> dict[Tensor, str]:

@@ -103,7 +103,7 @@ def tune_dimension(
     tune_reward_model(
         model, tokenizer, training, settings=settings.tuning, centring=settings.centring,
         margin_scale=settings.margin_scale, seed=context.seed, recorder=context.recorder, name=name,
-        checkpoints=context.checkpoints.child(name),
+        checkpoints=context.checkpoints.child(name), engine=context.section("engine"),
     )  # fmt: skip
     scores = score_pairs(model, tokenizer, training, precision=settings.tuning.precision)
     rewards = torch.cat(scores)

@@ -18,10 +18,12 @@ from transformers import PreTrainedModel
 from components.errors import Diverged
 from components.generation.sampler import Sampler
 from components.lineage import stable_fraction
-from components.recorder import Recorder
+from components.recorder import Recorder, SilentRecorder
+from components.settings.engine import EngineSettings
 from components.settings.training import PolicySettings
 from components.storage.checkpoints import CheckpointFolder
-from components.training.optimisation import MatrixOptimiser, create_optimiser
+from components.training.engines.creation import create_engine
+from components.training.engines.engine import Engine
 from components.training.policy.collection import Collection, collect_groups, completion_rows
 from components.training.policy.groups import PolicyPrompt, RewardFunction
 from components.training.policy.resampling import PromptResampler
@@ -46,9 +48,8 @@ class PolicyResult:
 class PolicyRun:
     """The parts of one run, so that a step can be read as one story."""
 
-    model: PreTrainedModel
+    engine: Engine
     reference: PreTrainedModel | None
-    optimiser: MatrixOptimiser
     prompts: dict[str, PolicyPrompt]
     resampler: PromptResampler
     reward: RewardFunction
@@ -66,18 +67,17 @@ class PolicyRun:
             Diverged: see `update_policy`; or the policy does not start at its reference.
         """
         epochs = len(self.resampler.history)
-        collected = collect_groups(
-            self.sampler, self.prompts, self.resampler, self.reward,
-            settings=self.settings, seed=self.seed, step=number, mastery=self.mastery,
-        )  # fmt: skip
+        with self.engine.gathered():
+            collected = collect_groups(
+                self.sampler, self.prompts, self.resampler, self.reward,
+                settings=self.settings, seed=self.seed, step=number, mastery=self.mastery, ranks=self.engine.ranks,
+            )  # fmt: skip
         for epoch in self.resampler.history[epochs:]:
             self._record_epoch(epoch, number)
         rate = learning_rate(number, steps=self.settings.steps, settings=self.settings.optimiser)
         statistics = UpdateStatistics()
         if collected.live:
-            statistics = update_policy(
-                self.model, self.reference, self.optimiser, collected.live, settings=self.settings, learning_rate=rate
-            )
+            statistics = update_policy(self.engine, self.reference, collected.live, settings=self.settings, learning_rate=rate)
         if number == 0:
             refuse_drift_at_start(statistics)
         self._record(number, rate, collected, statistics)
@@ -113,6 +113,7 @@ def optimise_policy(
     recorder: Recorder,
     checkpoints: CheckpointFolder | None = None,
     mastery: str = "correct",
+    engine: EngineSettings | None = None,
 ) -> PolicyResult:
     """Train the model in place for `settings.steps` optimiser steps, going on from the newest checkpoint.
 
@@ -121,16 +122,18 @@ def optimise_policy(
         reward: judges answers; see `RewardFunction`.
         sampler: draws from `model` itself, so its weights are always current.
         mastery: the reward that is a prompt's pass rate.
+        engine: what trains; None: torch in this process. With several ranks each samples and judges its share of the prompts.
     Raises:
         Diverged: NaN, or KL above `kl_limit`; the last checkpoint is kept.
         StorageError: a checkpoint that does not belong to this run.
     """
     chosen = prompts_for_epochs(prompts, settings, seed=seed)
+    identity = {"reference": weights_digest(model), "prompts": prompts_digest([p.id for p in chosen], [p.ids for p in chosen])}
+    run = _start(model, chosen, reward, sampler=sampler, settings=settings, seed=seed, recorder=recorder, mastery=mastery, engine=engine)
+    recorder = run.recorder
     if len(chosen) < len(prompts):
         recorder.note(f"{len(chosen)} of {len(prompts)} prompts are used, so that {settings.epochs} epochs fit {settings.steps} steps")
-    run = _start(model, chosen, reward, sampler=sampler, settings=settings, seed=seed, recorder=recorder, mastery=mastery)
-    identity = {"reference": weights_digest(model), "prompts": prompts_digest([p.id for p in chosen], [p.ids for p in chosen])}
-    parts = {"model": model, "optimiser": run.optimiser, "resampler": run.resampler, "identity": identity, "recorder": recorder}
+    parts = {"engine": run.engine, "resampler": run.resampler, "identity": identity, "recorder": recorder}
     first = 0
     if checkpoints is not None:
         first, totals = restore_state(checkpoints, **parts)
@@ -145,6 +148,7 @@ def optimise_policy(
             raise Diverged(f"step {number}: {error} (the last checkpoint is kept)") from None
         if checkpoints is not None and (number + 1) % settings.checkpoint_every == 0:
             save_state(checkpoints, step=number + 1, totals=run.totals, **parts)
+    run.engine.finish()
     return PolicyResult(settings.steps, run.resampler.history, run_summary(run))
 
 
@@ -187,13 +191,14 @@ def run_summary(run: PolicyRun) -> dict[str, float]:
 
 def _start(
     model: PreTrainedModel, prompts: Sequence[PolicyPrompt], reward: RewardFunction, *,
-    sampler: Sampler, settings: PolicySettings, seed: int, recorder: Recorder, mastery: str,
+    sampler: Sampler, settings: PolicySettings, seed: int, recorder: Recorder, mastery: str, engine: EngineSettings | None,
 ) -> PolicyRun:  # fmt: skip
     reference = copy.deepcopy(model).requires_grad_(False) if settings.kl_weight > 0 else None
-    optimiser = create_optimiser(model, settings.optimiser, precision=settings.precision)
+    trained = create_engine(model, settings.optimiser, engine, precision=settings.precision, norm_order="model")
     resampler = PromptResampler(
         ids=[prompt.id for prompt in prompts], seed=seed,
         mastered_pass_rate=settings.mastered_pass_rate, readmission=settings.readmission,
     )  # fmt: skip
     by_id = {prompt.id: prompt for prompt in prompts}
-    return PolicyRun(model, reference, optimiser, by_id, resampler, reward, sampler, settings, seed, mastery, recorder)
+    kept = recorder if trained.ranks.is_main else SilentRecorder()
+    return PolicyRun(trained, reference, by_id, resampler, reward, sampler, settings, seed, mastery, kept)

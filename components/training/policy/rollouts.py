@@ -6,12 +6,14 @@ function that returns the wrong number of values, or values of the wrong type, i
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from time import perf_counter
 
 from components.errors import DataError
 from components.generation.sampler import Sampler, SamplingOptions
 from components.lineage import digest_value
+from components.training.engines.ranks import Ranks
+from components.training.engines.sharing import shares_by_tokens
 from components.training.policy.groups import Answer, Group, PolicyPrompt, RewardFunction, is_scored
 
 
@@ -64,6 +66,33 @@ def sample_groups(
         for index, prompt in enumerate(prompts)
     )
     return RolloutBatch(groups, generated - start, perf_counter() - generated)
+
+
+def sample_shared(
+    sampler: Sampler,
+    prompts: Sequence[PolicyPrompt],
+    reward: RewardFunction,
+    *,
+    options: SamplingOptions,
+    first_group: int = 0,
+    ranks: Ranks,
+) -> RolloutBatch:
+    """Do `sample_groups` with the prompts shared by the ranks; every rank returns all groups, in the prompts' order.
+
+    An answer is drawn by numbers of its own prompt and seed, so who draws it does not matter. Seconds are this rank's.
+    """
+    if ranks.size == 1:
+        return sample_groups(sampler, prompts, reward, options=options, first_group=first_group)
+    places = shares_by_tokens(range(len(prompts)), tokens=lambda place: len(prompts[place].ids), ranks=ranks.size)
+    own = [prompts[place] for place in places[ranks.rank]]
+    batch = sample_groups(sampler, own, reward, options=options) if own else RolloutBatch((), 0.0, 0.0)
+    gathered = ranks.gather([[asdict(answer) for answer in group.answers] for group in batch.groups])
+    groups: dict[int, Group] = {}
+    for taken, rows in zip(places, gathered, strict=True):
+        for place, row in zip(taken, rows, strict=True):
+            answers = tuple(Answer(**{**item, "ids": tuple(item["ids"]), "sampler_logprobs": tuple(item["sampler_logprobs"])}) for item in row)
+            groups[place] = Group(first_group + place, prompts[place], answers)
+    return replace(batch, groups=tuple(groups[place] for place in range(len(prompts))))
 
 
 def checked_rewards(

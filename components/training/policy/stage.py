@@ -56,6 +56,7 @@ def run_policy_stage(
         recorder=context.recorder,
         checkpoints=context.checkpoints,
         mastery=CORRECT,
+        engine=context.section("engine"),
     )
     with tempfile.TemporaryDirectory() as temporary:
         save_model(model, tokenizer, Path(temporary))

@@ -6,16 +6,17 @@ the weights are equal the log-probabilities are equal.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
 from time import perf_counter
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel
 
 from components.errors import Diverged
 from components.settings.training import PolicySettings
-from components.training.optimisation import MatrixOptimiser
+from components.training.engines.engine import Engine
+from components.training.engines.ranks import Ranks
 from components.training.policy.groups import LiveGroup, micro_batches
 from components.training.policy.losses.loss import AnswerTokens, ClipRange, StepTotals, policy_loss
 from components.training.policy.losses.registry import LOSSES
@@ -56,10 +57,25 @@ class UpdateStatistics:
         }
 
 
+LARGEST = ("ratio_error",)  # over ranks; the other numbers add up
+OF_RANK = ("gradient_norm", "seconds_reference", "seconds_policy")  # each rank's own
+
+
+def over_ranks(statistics: UpdateStatistics, ranks: Ranks) -> UpdateStatistics:
+    """Return the statistics of the whole step from those of each rank's passes; seconds stay this rank's."""
+    if ranks.size == 1:
+        return statistics
+    summed = [field.name for field in fields(statistics) if field.name not in (*LARGEST, *OF_RANK)]
+    totals = dict(zip(summed, ranks.total([getattr(statistics, name) for name in summed]), strict=True))
+    peaks = dict(zip(LARGEST, ranks.largest([getattr(statistics, name) for name in LARGEST]), strict=True))
+    counts = {name: int(totals[name]) for name in ("tokens", "packed_tokens")}
+    return replace(statistics, **{**totals, **peaks, **counts})
+
+
 def accumulate_gradients(
-    model: PreTrainedModel, reference: PreTrainedModel | None, groups: Sequence[LiveGroup], *, settings: PolicySettings
+    engine: Engine, reference: PreTrainedModel | None, groups: Sequence[LiveGroup], *, settings: PolicySettings
 ) -> UpdateStatistics:
-    """Add the gradient of the step's policy loss to the model's parameters, micro-batch by micro-batch.
+    """Add the gradient of the step's policy loss to the model's parameters, pass by pass; return the whole step's sums.
 
     Args:
         reference: frozen model of the KL penalty; None without one.
@@ -68,19 +84,24 @@ def accumulate_gradients(
     totals = StepTotals(len(answers), sum(len(answer.ids) for answer in answers), settings.max_new_tokens)
     clip = ClipRange(settings.clip_low, settings.clip_high)
     statistics = UpdateStatistics()
-    for batch in micro_batches(groups, settings.micro_tokens):
+    for part in engine.passes(
+        groups, tokens=lambda group: group.packed_tokens, cut=lambda share: micro_batches(share, settings.micro_tokens)
+    ):
+        batch = part.items
         started = perf_counter()
         packed = pack_groups(batch)
         scoring = {"temperature": settings.temperature, "precision": settings.precision}
         with torch.no_grad():
             reference_T = answer_logprobs(reference, packed, with_entropy=False, **scoring)[0] if reference is not None else None
         scored = perf_counter()
-        logprobs_T, entropy_T = answer_logprobs(model, packed, **scoring)
+        logprobs_T, entropy_T = answer_logprobs(engine.model, packed, **scoring)
         tokens = _answer_tokens(batch, logprobs_T, reference_T)
         parts = policy_loss(
             LOSSES[settings.loss], tokens, totals=totals, clip=clip, kl=settings.kl, kl_weight=settings.kl_weight
         )
-        parts.loss.backward()
+        engine.backward(parts.loss, part)
+        if not part.is_counted:
+            continue
         statistics.loss += float(parts.loss.detach())
         statistics.kl_sum += parts.kl_sum
         statistics.clipped_sum += parts.clipped_sum
@@ -91,13 +112,12 @@ def accumulate_gradients(
         statistics.packed_tokens += sum(group.packed_tokens for group in batch)
         statistics.seconds_reference += scored - started
         statistics.seconds_policy += perf_counter() - scored
-    return statistics
+    return over_ranks(statistics, engine.ranks)
 
 
 def update_policy(
-    model: PreTrainedModel,
+    engine: Engine,
     reference: PreTrainedModel | None,
-    optimiser: MatrixOptimiser,
     groups: Sequence[LiveGroup],
     *,
     settings: PolicySettings,
@@ -109,13 +129,14 @@ def update_policy(
         Diverged: the loss or the gradient is not finite, or the KL to the reference is above `kl_limit`; the weights
             are those before the step.
     """
-    optimiser.set_rate(learning_rate)
-    optimiser.zero_grad(set_to_none=True)
-    statistics = accumulate_gradients(model, reference, groups, settings=settings)
-    norm = nn.utils.clip_grad_norm_(model.parameters(), settings.optimiser.clip_norm)
-    statistics.gradient_norm = float(norm)
+    statistics = accumulate_gradients(engine, reference, groups, settings=settings)
+    try:
+        refuse_divergence(statistics, kl_limit=settings.kl_limit)
+    except Diverged:
+        engine.clear()
+        raise
+    statistics.gradient_norm = engine.step(rate=learning_rate, clip_norm=settings.optimiser.clip_norm)
     refuse_divergence(statistics, kl_limit=settings.kl_limit)
-    optimiser.step()
     return statistics
 
 

@@ -5,11 +5,12 @@ All pairs of one prompt stand in one batch and every distinct answer passes thro
 its answers. The loss is divided by the pairs of the whole optimiser step.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from components.conversations import PreferencePair
@@ -17,11 +18,13 @@ from components.errors import DataError, Diverged, StorageError
 from components.lineage import digest_value, stable_fraction
 from components.modeling.micro_batches import cut_by_tokens
 from components.modeling.precision import Precision
-from components.recorder import Recorder
+from components.recorder import Recorder, SilentRecorder
 from components.rewards.reward_model import Encoded, answer_rewards, encode_answers
+from components.settings.engine import EngineSettings
 from components.settings.training import SupervisedSettings
 from components.storage.checkpoints import CheckpointFolder
-from components.training.optimisation import MatrixOptimiser, create_optimiser, restore_training, training_tensors
+from components.training.engines.creation import create_engine
+from components.training.engines.engine import Engine
 from components.training.preference.bradley_terry import bradley_terry_loss, pair_accuracy
 from components.training.schedule import learning_rate
 
@@ -76,6 +79,7 @@ def tune_reward_model(
     recorder: Recorder,
     name: str,
     checkpoints: CheckpointFolder | None = None,
+    engine: EngineSettings | None = None,
 ) -> None:
     """Tune a reward model in place, going on from the newest checkpoint; `batch_samples` counts pairs a step.
 
@@ -83,6 +87,7 @@ def tune_reward_model(
         margin_scale: reward units a unit of the pairs' margin (oracle score) stands for; 0 leaves margins out.
         name: put before the metrics, so that two models may share a record.
         checkpoints: of this model alone.
+        engine: what trains; None: torch in this process.
     Raises:
         DataError: no pairs.
         Diverged: the loss is not finite.
@@ -92,22 +97,22 @@ def tune_reward_model(
         raise DataError(f"reward model {name}: no preference pairs; raise reward_models.prompts or candidates")
     groups = group_pairs(tokenizer, pairs)
     shape = settings.optimiser
-    optimiser = create_optimiser(model, shape, precision=settings.precision)
+    trained = create_engine(model, shape, engine, precision=settings.precision, norm_order="model")
+    recorder = recorder if trained.ranks.is_main else SilentRecorder()
     batches = _batches(groups, settings, seed=seed)
-    saved = _TuningCheckpoints(checkpoints, model, optimiser, recorder, pairs=digest_value([pair.id for pair in pairs]), steps=settings.steps)
+    saved = _TuningCheckpoints(checkpoints, trained, recorder, pairs=digest_value([pair.id for pair in pairs]), steps=settings.steps)
     for step in range(saved.resume(), settings.steps):
         batch = batches[step]
-        optimiser.set_rate(learning_rate(step, steps=settings.steps, settings=shape))
-        optimiser.zero_grad(set_to_none=True)
-        loss, accuracy = _accumulate(model, batch, settings=settings, centring=centring, margin_scale=margin_scale)
-        norm = float(nn.utils.clip_grad_norm_(model.parameters(), shape.clip_norm))
-        if not (loss - loss == 0 and norm - norm == 0):
+        loss, accuracy = _accumulate(trained, batch, settings=settings, centring=centring, margin_scale=margin_scale)
+        rate = learning_rate(step, steps=settings.steps, settings=shape)
+        norm = trained.step(rate=rate, clip_norm=shape.clip_norm) if math.isfinite(loss) else math.nan
+        if not math.isfinite(norm):
             raise Diverged(f"reward model {name}: step {step}: loss {loss}, gradient norm {norm}; lower reward_models.tuning.optimiser.learning_rate")
-        optimiser.step()
         recorder.metrics({f"{name}/loss": loss, f"{name}/accuracy": accuracy}, step=step)
         recorder.progress(step + 1, settings.steps, loss=loss)
         if (step + 1) % settings.checkpoint_every == 0 or step + 1 == settings.steps:
             saved.save(step + 1)
+    trained.finish()
 
 
 @dataclass(frozen=True)
@@ -115,8 +120,7 @@ class _TuningCheckpoints:
     """The checkpoints of one model's tuning, which may share its record with another's."""
 
     checkpoints: CheckpointFolder | None
-    model: PreTrainedModel
-    optimiser: MatrixOptimiser
+    engine: Engine
     recorder: Recorder
     pairs: str  # digest of what is tuned on
     steps: int
@@ -124,17 +128,17 @@ class _TuningCheckpoints:
     def save(self, step: int) -> None:
         if self.checkpoints is not None:
             state = {"pairs": self.pairs, "record": self.recorder.position()}
-            self.checkpoints.save(step, tensors=training_tensors(self.model, self.optimiser), state=state)
+            self.engine.save(self.checkpoints, step, state=state)
 
     def resume(self) -> int:
         """Restore the newest checkpoint and return its step; where there is none, write that of the beginning."""
-        checkpoint, warnings = self.checkpoints.latest() if self.checkpoints is not None else (None, [])
+        checkpoint, warnings = self.engine.latest(self.checkpoints) if self.checkpoints is not None else (None, [])
         if checkpoint is None:
             self.save(0)
             return 0
         if checkpoint.state["pairs"] != self.pairs:
             raise StorageError("the checkpoint of a reward model was made on other pairs; delete its folder to start anew")
-        restore_training(self.model, self.optimiser, checkpoint.tensors)
+        self.engine.restore_tensors(checkpoint.tensors)
         # What stands in the record after a finished tuning is another model's.
         end = self.recorder.position() if checkpoint.step == self.steps else checkpoint.state["record"]
         self.recorder.rewind(end, step=checkpoint.step)
@@ -156,20 +160,26 @@ def score_pairs(
 
 
 def _accumulate(
-    model: PreTrainedModel, batch: Sequence[PromptPairs], *, settings: SupervisedSettings, centring: float, margin_scale: float
+    engine: Engine, batch: Sequence[PromptPairs], *, settings: SupervisedSettings, centring: float, margin_scale: float
 ) -> tuple[float, float]:
     count = sum(len(group.chosen) for group in batch)
     loss_sum = accuracy_sum = 0.0
-    for micro in cut_by_tokens(batch, tokens=lambda group: group.tokens, micro_tokens=settings.micro_tokens):
+
+    def cut(share: Sequence[PromptPairs]) -> list[list[PromptPairs]]:
+        return cut_by_tokens(share, tokens=lambda group: group.tokens, micro_tokens=settings.micro_tokens)
+
+    for part in engine.passes(batch, tokens=lambda group: group.tokens, cut=cut):
+        micro = part.items
         offsets = torch.tensor([0, *(len(group.answers) for group in micro)]).cumsum(0).tolist()
-        rewards = answer_rewards(model, [answer for group in micro for answer in group.answers], precision=settings.precision)
+        rewards = answer_rewards(engine.model, [answer for group in micro for answer in group.answers], precision=settings.precision)
         chosen = rewards.index_select(0, torch.tensor([start + i for start, group in zip(offsets, micro, strict=False) for i in group.chosen]))
         rejected = rewards.index_select(0, torch.tensor([start + i for start, group in zip(offsets, micro, strict=False) for i in group.rejected]))
         margins = torch.tensor([margin * margin_scale for group in micro for margin in group.margins])
         loss = bradley_terry_loss(chosen, rejected, margins_P=margins, centring=centring) / count
-        loss.backward()
-        loss_sum += float(loss.detach())
-        accuracy_sum += float(pair_accuracy(chosen, rejected).sum())
+        engine.backward(loss, part)
+        loss_sum += float(loss.detach()) * part.is_counted
+        accuracy_sum += float(pair_accuracy(chosen, rejected).sum()) * part.is_counted
+    loss_sum, accuracy_sum = engine.ranks.total([loss_sum, accuracy_sum])
     return loss_sum, accuracy_sum / count
 
 

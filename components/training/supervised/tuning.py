@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from components.conversations import Sample
 from components.errors import DataError
 from components.recorder import Recorder
+from components.settings.engine import EngineSettings
 from components.settings.training import SupervisedSettings
 from components.storage.checkpoints import CheckpointFolder
 from components.training.supervised.examples import Example, chat_examples, text_examples
@@ -32,6 +33,7 @@ def tune(
     level_overlap: float | None = None,
     validation: Sequence[Sample] = (),
     measure: Measure | None = None,
+    engine: EngineSettings | None = None,
 ) -> TuningResult:
     """Tune a model in place on the assistant turns of samples.
 
@@ -40,6 +42,7 @@ def tune(
         level_overlap: where given, samples go from level 1 to 3 within each group, overlapping by so many levels; else shuffled.
         validation: samples whose loss is looked at every `settings.validate_every` steps.
         measure: a score of the model, taken at each look; where given, the best score is the optimum, not the lowest loss.
+        engine: what trains; None: torch in this process.
     Raises:
         DataError: no sample fits the model's context.
         Diverged, StorageError: see `SupervisedRun.run`.
@@ -64,7 +67,7 @@ def tune(
         plan = in_curriculum_order(plan, levels=[sample.level for sample, _ in fitting], groups=groups, overlap=level_overlap, seed=seed)
     run = SupervisedRun(
         model, [example for _, example in fitting], plan, settings=settings, recorder=recorder, checkpoints=checkpoints,
-        validation=_present(chat_examples(tokenizer, validation, context=context)), measure=measure,
+        validation=_present(chat_examples(tokenizer, validation, context=context)), measure=measure, engine=engine,
     )  # fmt: skip
     return dataclasses.replace(run.run(), skipped=skipped)
 
@@ -79,6 +82,7 @@ def pretrain(
     recorder: Recorder | None = None,
     checkpoints: CheckpointFolder | None = None,
     validation: Sequence[str] = (),
+    engine: EngineSettings | None = None,
 ) -> TuningResult:
     """Train a model in place on plain texts, each isolated, `settings.batch_tokens` tokens a step.
 
@@ -97,7 +101,7 @@ def pretrain(
         plan = shuffled_plan(len(examples), steps=settings.steps, batch=settings.batch_samples, seed=seed)
     run = SupervisedRun(
         model, examples, plan, settings=settings, recorder=recorder, checkpoints=checkpoints,
-        validation=text_examples(tokenizer, validation, context=context),
+        validation=text_examples(tokenizer, validation, context=context), engine=engine,
     )  # fmt: skip
     return run.run()
 

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from components.errors import Diverged
+from components.training.engines.torch_engine import TorchEngine
 from components.training.policy.groups import Answer, LiveGroup, micro_batches
 from components.training.policy.scoring import answer_logprobs, pack_groups
 from components.training.policy.update import UpdateStatistics, accumulate_gradients, refuse_divergence
@@ -51,7 +52,7 @@ def test_micro_batches_change_neither_loss_nor_gradient(loss, tiny_model, toy_se
     for micro_tokens in (64, 10_000):
         model, reference = tiny_model(seed=3), tiny_model(seed=4)
         settings = toy_settings(loss=loss, micro_tokens=micro_tokens, kl_weight=0.05)
-        statistics = accumulate_gradients(model, reference, groups, settings=settings)
+        statistics = accumulate_gradients(TorchEngine(model, settings.optimiser), reference, groups, settings=settings)
         results.append((statistics.loss, statistics.kl_sum, gradients(model)))
     assert len(micro_batches(groups, 64)) == 2
     assert results[0][0] == pytest.approx(results[1][0], abs=1e-6)
@@ -64,7 +65,7 @@ def test_numerator_and_denominator_use_one_mask(tiny_model, toy_settings, groups
     settings = toy_settings(kl_weight=0.0)
     first = groups[0]
     kept = LiveGroup(first.prompt_ids, first.answers[:2], first.advantages[:2])
-    statistics = accumulate_gradients(tiny_model(), None, [kept, groups[1]], settings=settings)
+    statistics = accumulate_gradients(TorchEngine(tiny_model(), settings.optimiser), None, [kept, groups[1]], settings=settings)
     # dapo, ratio 1, tokens of both groups: −(3 · .5 + 1 · −.5 + 2 · .5 + 2 · −.5) / 8 = −.125
     assert statistics.loss == pytest.approx(-0.125, abs=1e-6)
     assert statistics.tokens == 8

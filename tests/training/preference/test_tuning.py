@@ -14,6 +14,7 @@ from components.recorder import Recorder, read_record
 from components.rewards.reward_model import RewardModel, create_reward_model, save_reward_model
 from components.settings.training import ModelSettings, SupervisedSettings
 from components.storage.checkpoints import CheckpointFolder
+from components.training.engines.torch_engine import TorchEngine
 from components.training.preference.bradley_terry import pair_accuracy
 from components.training.preference.tuning import _accumulate, group_pairs, score_pairs, tune_reward_model
 
@@ -76,7 +77,8 @@ def test_micro_batches_change_neither_loss_nor_gradient(tokenizer):
     results = []
     for micro_tokens in (64, 100_000):
         model = reward_model(tokenizer)
-        loss, _ = _accumulate(model, groups, settings=settings(micro_tokens=micro_tokens), centring=0.01, margin_scale=1.0)
+        engine = TorchEngine(model, settings().optimiser)
+        loss, _ = _accumulate(engine, groups, settings=settings(micro_tokens=micro_tokens), centring=0.01, margin_scale=1.0)
         results.append((loss, torch.cat([parameter.grad.flatten() for parameter in model.parameters() if parameter.grad is not None])))
     assert results[0][0] == pytest.approx(results[1][0], abs=1e-6)
     torch.testing.assert_close(results[0][1], results[1][1], rtol=0, atol=1e-6)
