@@ -33,16 +33,28 @@ def forward_packed(model: "PreTrainedModel", batch: PackedBatch, *, precision: P
 
 def forward_weights(weights: DecoderWeights, batch: PackedBatch, *, collect: Collect | None = None) -> Tensor:
     """Do `forward_packed` with weights already read; `collect` is handed each layer's keys and values (without gradient)."""
-    cosine, sine = rotary_tables(weights, batch.positions_T)
+    rotary = rotary_tables(weights, batch.positions_T)
     hidden_TD = weights.embedding.index_select(0, batch.ids_T)
     for layer in weights.layers:
-        joined = project_heads(hidden_TD, layer, weights)
-        if collect:
-            collect(*rotated_heads(joined.detach(), layer.head_norms, cosine, sine, weights.shape)[1:])
-        attended = attend_packed(joined, layer.head_norms, cosine=cosine, sine=sine, shape=weights.shape, batch=batch)
-        hidden_TD = hidden_TD + functional.linear(attended, layer.output)
-        hidden_TD = hidden_TD + feed_forward(hidden_TD, layer, weights)
+        hidden_TD = forward_layer(hidden_TD, layer=layer, weights=weights, rotary=rotary, batch=batch, collect=collect)
     return final_norm(hidden_TD, weights)
+
+
+def forward_layer(
+    hidden_TD: Tensor, *, layer: LayerWeights, weights: DecoderWeights, rotary: tuple[Tensor, Tensor], batch: PackedBatch, collect: Collect | None = None
+) -> Tensor:
+    """Run one decoder layer over packed tokens: (tokens, hidden), float32, in and out.
+
+    Args:
+        rotary: from `rotary_tables`.
+    """
+    cosine, sine = rotary
+    joined = project_heads(hidden_TD, layer, weights)
+    if collect:
+        collect(*rotated_heads(joined.detach(), layer.head_norms, cosine, sine, weights.shape)[1:])
+    attended = attend_packed(joined, layer.head_norms, cosine=cosine, sine=sine, shape=weights.shape, batch=batch)
+    hidden_TD = hidden_TD + functional.linear(attended, layer.output)
+    return hidden_TD + feed_forward(hidden_TD, layer, weights)
 
 
 def final_norm(hidden_TD: Tensor, weights: DecoderWeights) -> Tensor:

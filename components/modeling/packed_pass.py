@@ -35,7 +35,9 @@ def token_logprobs(
         temperature: divides the logits.
     """
     if is_packed(model):
-        return model(batch, predictors_T, targets_T, temperature=temperature, precision=precision, with_entropy=with_entropy)
+        return model(
+            batch=batch, tokens_A=predictors_T, targets_A=targets_T, temperature=temperature, precision=precision, with_entropy=with_entropy
+        )
     hidden_TD = forward_packed(model, batch, precision=precision).index_select(0, predictors_T)
     return logprobs_and_entropy(
         model, hidden_TD, targets_T, temperature=temperature, precision=precision, with_entropy=with_entropy
@@ -45,7 +47,7 @@ def token_logprobs(
 def token_scores(model: "PreTrainedModel | Any", batch: PackedBatch, tokens_A: Tensor, *, precision: Precision) -> Tensor:
     """Return the scalar head's value at chosen tokens, (tokens,), float32."""
     if is_packed(model):
-        return model(batch, tokens_A, precision=precision)
+        return model(batch=batch, tokens_A=tokens_A, precision=precision)
     hidden_TD = forward_packed(model, batch, precision=precision).index_select(0, tokens_A)
     return functional.linear(hidden_TD.float(), model.score.weight)[:, 0]
 

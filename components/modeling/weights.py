@@ -49,21 +49,26 @@ def decoder_weights(model: "PreTrainedModel", *, precision: Precision) -> Decode
         SettingsError: another architecture, attention biases, sliding windows or a scaled rotary embedding.
     """
     config, dtype = model.config, dtype_of(precision)
-    _check_supported(config)
+    refuse_unsupported(config)
     decoder = model.base_model
-    shape = HeadShape(config.num_attention_heads, config.num_key_value_heads, config.head_dim, config.rms_norm_eps)
     return DecoderWeights(
         embedding=decoder.embed_tokens.weight,
-        layers=tuple(_layer_weights(layer, shape, dtype) for layer in decoder.layers),
+        layers=tuple(layer_weights(layer, head_shape(config), dtype) for layer in decoder.layers),
         final_norm=decoder.norm.weight,
-        shape=shape,
+        shape=head_shape(config),
         norm_epsilon=config.rms_norm_eps,
         inverse_frequencies=decoder.rotary_emb.inv_freq.float(),
         dtype=dtype,
     )
 
 
-def _layer_weights(layer: torch.nn.Module, shape: HeadShape, dtype: torch.dtype) -> LayerWeights:
+def head_shape(config: object) -> HeadShape:
+    """Return the heads of a supported configuration."""
+    return HeadShape(config.num_attention_heads, config.num_key_value_heads, config.head_dim, config.rms_norm_eps)  # type: ignore[attr-defined]
+
+
+def layer_weights(layer: torch.nn.Module, shape: HeadShape, dtype: torch.dtype) -> LayerWeights:
+    """Read one decoder layer."""
     attention, mlp = layer.self_attn, layer.mlp
     joined = torch.cat([attention.q_proj.weight, attention.k_proj.weight, attention.v_proj.weight])
     head_norms = [
@@ -81,7 +86,12 @@ def _layer_weights(layer: torch.nn.Module, shape: HeadShape, dtype: torch.dtype)
     )
 
 
-def _check_supported(config: object) -> None:
+def refuse_unsupported(config: object) -> None:
+    """Check that our forward computes what a configuration asks for.
+
+    Raises:
+        SettingsError: it does not.
+    """
     kind = getattr(config, "model_type", "unknown")
     rope = (getattr(config, "rope_parameters", None) or {}).get("rope_type", "default")
     windows = "sliding_attention" in (getattr(config, "layer_types", None) or [])

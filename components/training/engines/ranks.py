@@ -84,11 +84,6 @@ class Ranks:
 SINGLE = Ranks()
 
 
-def is_launched() -> bool:
-    """Say whether torchrun (or a launcher that speaks like it) started this process among several."""
-    return int(os.environ.get("WORLD_SIZE", "1")) > 1
-
-
 def join_ranks() -> Ranks:
     """Join the processes that torchrun started, by NCCL where there are GPUs and gloo elsewhere; a second call only looks.
 
@@ -98,7 +93,7 @@ def join_ranks() -> Ranks:
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
         raise SettingsError(
             "engine.strategy: several processes were asked for and this one stands alone; start the stage as "
-            "`torchrun --nproc-per-node 2 --no-python quarkmed stage NAME`, or set engine.strategy: single"
+            "`torchrun --nproc-per-node 2 --no-python .venv/bin/quarkmed stage NAME`, or set engine.strategy: single"
         )
     if not distributed.is_initialized():
         if torch.cuda.is_available():
