@@ -21,7 +21,7 @@ from components.settings.training import OptimiserSettings
 from components.training.engines.engine import Engine
 from components.training.engines.ranks import Ranks
 from components.training.engines.sharing import Pass
-from components.training.engines.whole_weights import make_plain
+from components.training.engines.whole_weights import make_plain, plain_for_a_while
 from components.training.optimisation import create_optimiser, load_named_weights, restore_training, training_tensors
 
 if TYPE_CHECKING:
@@ -71,14 +71,8 @@ class FsdpEngine(Engine):
     @contextlib.contextmanager
     def gathered(self) -> "Iterator[PreTrainedModel]":
         """See `Engine.gathered`."""
-        parts = [part for part in self.model.modules() if isinstance(part, PARTS)]
-        for part in parts:
-            part.unshard()
-        try:
+        with plain_for_a_while(self.whole, self.weights()):
             yield self.whole
-        finally:
-            for part in parts:
-                part.reshard()
 
     def weights(self) -> dict[str, Tensor]:
         """See `Engine.weights`."""

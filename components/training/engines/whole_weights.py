@@ -1,6 +1,7 @@
-"""A model whose parameters an engine kept in parts, made plain again."""
+"""A model whose parameters an engine keeps in parts, made plain: for a while, or for good."""
 
-from collections.abc import Mapping
+import contextlib
+from collections.abc import Iterator, Mapping
 
 from torch import Tensor, nn
 
@@ -12,6 +13,21 @@ def make_plain(model: nn.Module, weights: Mapping[str, Tensor]) -> None:
         weights: by the model's own names, one for each parameter.
     """
     for name, parameter in list(model.named_parameters()):
-        owner, _, last = name.rpartition(".")
-        plain = nn.Parameter(weights[name].detach().clone(), requires_grad=parameter.requires_grad)
-        setattr(model.get_submodule(owner), last, plain)
+        _put(model, name, nn.Parameter(weights[name].detach(), requires_grad=parameter.requires_grad))
+
+
+@contextlib.contextmanager
+def plain_for_a_while(model: nn.Module, weights: Mapping[str, Tensor]) -> Iterator[None]:
+    """Do `make_plain`, and put the engine's own parameters back at the end."""
+    own = dict(model.named_parameters())
+    make_plain(model, weights)
+    try:
+        yield
+    finally:
+        for name, parameter in own.items():
+            _put(model, name, parameter)
+
+
+def _put(model: nn.Module, name: str, parameter: nn.Parameter) -> None:
+    owner, _, last = name.rpartition(".")
+    setattr(model.get_submodule(owner), last, parameter)
