@@ -6,6 +6,7 @@ import os
 import socket
 import subprocess
 import sys
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -35,13 +36,22 @@ def run_on_two_ranks() -> Callable[[Path, list[dict[str, Any]]], None]:
                 command = [sys.executable, str(SCRIPT), str(folder / "jobs.json")]
                 processes.append(subprocess.Popen(command, env=environment, stdout=stream, stderr=subprocess.STDOUT, cwd=SCRIPT.parents[3]))
         try:
-            codes = [process.wait(timeout=500) for process in processes]
+            codes = _codes(processes)
         finally:
             for process in processes:
                 process.kill()
         assert codes == [0, 0], "\n".join(log.read_text()[-3000:] for log in logs)
 
     return run
+
+
+def _codes(processes: list[subprocess.Popen[bytes]]) -> list[int | None]:
+    """Wait until all have ended, or one has failed: the others would wait for it."""
+    while True:
+        codes = [process.poll() for process in processes]
+        if None not in codes or any(codes):
+            return codes
+        time.sleep(0.1)
 
 
 @pytest.fixture(scope="session")
