@@ -130,13 +130,7 @@ def restore_training(model: "Module", optimiser: MatrixOptimiser, tensors: dict[
             f"the checkpoint was made on other frozen weights ({frozen[:12] or 'none'}, now {optimiser.frozen[:12] or 'none'}); "
             "delete its folder to start anew"
         )
-    weights = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
-    try:
-        load_trained_state(model, weights)
-    except RuntimeError as error:
-        raise StorageError(
-            f"the checkpoint is of another model ({str(error).splitlines()[0]}); delete its folder to start anew"
-        ) from error
+    load_named_weights(model, {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")})
     states: dict[Tensor, dict[str, Any]] = defaultdict(dict)
     by_name = {name: parameter for parameter, name in _parameter_names(model).items()}
     for name, value in tensors.items():
@@ -144,6 +138,20 @@ def restore_training(model: "Module", optimiser: MatrixOptimiser, tensors: dict[
             parameter, _, key = name.removeprefix("optimiser.").rpartition(".")
             states[by_name[parameter]][key] = value.clone()
     optimiser.restore(states)
+
+
+def load_named_weights(model: "Module", weights: Mapping[str, Tensor]) -> None:
+    """Put the weights that training changes into a model, by name.
+
+    Raises:
+        StorageError: they are of another model, or of one with other adapters.
+    """
+    try:
+        load_trained_state(model, dict(weights))
+    except RuntimeError as error:
+        raise StorageError(
+            f"the checkpoint is of another model ({str(error).splitlines()[0]}); delete its folder to start anew"
+        ) from error
 
 
 def _parameter_names(model: "Module") -> dict[Tensor, str]:

@@ -22,10 +22,12 @@ from components.errors import Diverged
 from components.generation.sampler import Sampler
 from components.lineage import stable_fraction
 from components.modeling.adapters import attach_adapters, has_adapters
-from components.recorder import Recorder
+from components.recorder import Recorder, SilentRecorder
+from components.settings.engine import EngineSettings
 from components.settings.training import PolicySettings
 from components.storage.checkpoints import CheckpointFolder
-from components.training.optimisation import MatrixOptimiser, create_optimiser
+from components.training.engines.creation import create_engine
+from components.training.engines.engine import Engine
 from components.training.policy.collection import Collection, collect_groups, completion_rows
 from components.training.policy.groups import PolicyPrompt, RewardFunction
 from components.training.policy.resampling import PromptResampler
@@ -52,9 +54,8 @@ class PolicyResult:
 class PolicyRun:
     """The parts of one run, so that a step can be read as one story."""
 
-    model: PreTrainedModel
+    engine: Engine
     reference: PreTrainedModel | None
-    optimiser: MatrixOptimiser
     prompts: dict[str, PolicyPrompt]
     resampler: PromptResampler
     reward: RewardFunction
@@ -74,19 +75,18 @@ class PolicyRun:
             Diverged: see `update_policy`; or the policy does not start at its reference.
         """
         epochs = len(self.resampler.history)
-        started = perf_counter()
-        self.sampler.sync(self.model, version=number)
-        seconds_sync = perf_counter() - started
-        collected = collect_groups(
-            self.sampler, self.prompts, self.resampler, self.reward,
-            settings=self.settings, seed=self.seed, step=number, mastery=self.mastery,
-        )  # fmt: skip
+        with self.engine.gathered() as whole:
+            started = perf_counter()
+            self.sampler.sync(whole, version=number)
+            seconds_sync = perf_counter() - started
+            collected = collect_groups(
+                self.sampler, self.prompts, self.resampler, self.reward,
+                settings=self.settings, seed=self.seed, step=number, mastery=self.mastery, ranks=self.engine.ranks,
+            )  # fmt: skip
         for epoch in self.resampler.history[epochs:]:
             self._record_epoch(epoch, number)
         rate = learning_rate(number, steps=self.settings.steps, settings=self.settings.optimiser)
-        updates = update_on_rollout(
-            self.model, self.reference, self.optimiser, collected.live, settings=self.settings, learning_rate=rate
-        )
+        updates = update_on_rollout(self.engine, self.reference, collected.live, settings=self.settings, learning_rate=rate)
         if number == 0 and updates:
             refuse_drift_at_start(updates[0])
         self._record(number, collected, whole_rollout(updates), {"learning_rate": rate, "seconds_sync": seconds_sync})
@@ -94,7 +94,9 @@ class PolicyRun:
     def look(self, step: int) -> None:
         """Measure the model on validation where that is due after `step` optimiser steps."""
         if self.selection and self.selection.is_due(step, steps=self.settings.steps):
-            self.recorder.metrics({"validation_score": self.selection.look(self.model, step=step)}, step=step)
+            with self.engine.gathered() as whole:
+                score = self.selection.look(whole, step=step, agree=self.engine.ranks.from_main)
+            self.recorder.metrics({"validation_score": score}, step=step)
 
     def _record(self, number: int, collected: Collection, statistics: UpdateStatistics, others: dict[str, float]) -> None:
         values = collected.metrics(self.settings.reward_weights) | statistics.metrics() | others
@@ -128,6 +130,7 @@ def optimise_policy(
     checkpoints: CheckpointFolder | None = None,
     mastery: str = "correct",
     measure: Measure | None = None,
+    engine: EngineSettings | None = None,
 ) -> PolicyResult:
     """Train the model in place for `settings.steps` optimiser steps, going on from the newest checkpoint.
 
@@ -140,6 +143,7 @@ def optimise_policy(
         mastery: the reward that is a prompt's pass rate.
         measure: looked at every `settings.validate_every` steps; the model ends with the weights that did best by it,
             and the run ends after `settings.patience` looks without a better one.
+        engine: what trains; None: torch in this process. With several ranks each samples and judges its share of the prompts.
     Raises:
         Diverged: NaN, or KL above `kl_limit`; the last checkpoint is kept.
         StorageError: a checkpoint that does not belong to this run.
@@ -147,13 +151,14 @@ def optimise_policy(
     base = weights_digest(model)
     attach_adapters(model, settings.adapters, seed=seed)
     chosen = prompts_for_epochs(prompts, settings, seed=seed)
+    identity = {"reference": base, "prompts": prompts_digest([p.id for p in chosen], [p.ids for p in chosen])}
+    run = _start(model, chosen, reward, sampler=sampler, settings=settings, seed=seed, recorder=recorder, mastery=mastery, engine=engine)
+    recorder = run.recorder
     if len(chosen) < len(prompts):
         recorder.note(f"{len(chosen)} of {len(prompts)} prompts are used, so that {settings.epochs} epochs fit {settings.steps} steps")
-    run = _start(model, chosen, reward, sampler=sampler, settings=settings, seed=seed, recorder=recorder, mastery=mastery)
     if measure is not None and settings.validate_every:
         run.selection = Selection(measure, every=settings.validate_every, patience=settings.patience)
-    identity = {"reference": base, "prompts": prompts_digest([p.id for p in chosen], [p.ids for p in chosen])}
-    parts = {"model": model, "optimiser": run.optimiser, "resampler": run.resampler, "selection": run.selection, "identity": identity, "recorder": recorder}
+    parts = {"engine": run.engine, "resampler": run.resampler, "selection": run.selection, "identity": identity, "recorder": recorder}
     first = 0
     if checkpoints is not None:
         first, totals = restore_state(checkpoints, **parts)
@@ -173,6 +178,7 @@ def optimise_policy(
         run.look(done)
         if checkpoints is not None and done % settings.checkpoint_every == 0:
             save_state(checkpoints, step=done, totals=run.totals, **parts)
+    run.engine.finish()
     if run.selection:
         run.selection.apply(model)
     return PolicyResult(done, run.resampler.history, run_summary(run))
@@ -223,13 +229,14 @@ def reference_model(model: PreTrainedModel) -> PreTrainedModel:
 
 def _start(
     model: PreTrainedModel, prompts: Sequence[PolicyPrompt], reward: RewardFunction, *,
-    sampler: Sampler, settings: PolicySettings, seed: int, recorder: Recorder, mastery: str,
+    sampler: Sampler, settings: PolicySettings, seed: int, recorder: Recorder, mastery: str, engine: EngineSettings | None,
 ) -> PolicyRun:  # fmt: skip
     reference = reference_model(model) if settings.kl_weight > 0 else None
-    optimiser = create_optimiser(model, settings.optimiser, precision=settings.precision)
+    trained = create_engine(model, settings.optimiser, engine, precision=settings.precision, norm_order="model")
     resampler = PromptResampler(
         ids=[prompt.id for prompt in prompts], seed=seed,
         mastered_pass_rate=settings.mastered_pass_rate, readmission=settings.readmission,
     )  # fmt: skip
     by_id = {prompt.id: prompt for prompt in prompts}
-    return PolicyRun(model, reference, optimiser, by_id, resampler, reward, sampler, settings, seed, mastery, recorder)
+    kept = recorder if trained.ranks.is_main else SilentRecorder()
+    return PolicyRun(trained, reference, by_id, resampler, reward, sampler, settings, seed, mastery, kept)

@@ -12,11 +12,12 @@ from typing import TYPE_CHECKING, Any
 from torch import Tensor
 
 from components.errors import Diverged, StorageError
-from components.modeling.adapters import load_trained_state, trained_state
 from components.recorder import Recorder
+from components.settings.engine import EngineSettings
 from components.settings.training import SupervisedSettings
 from components.storage.checkpoints import Checkpoint, CheckpointFolder, restore_rng_state, rng_state
-from components.training.optimisation import create_optimiser, restore_training, step_optimiser, training_tensors
+from components.training.engines.creation import create_engine
+from components.training.engines.sharing import Pass
 from components.training.schedule import learning_rate
 from components.training.selection import Measure
 from components.training.supervised.examples import Example, examples_digest
@@ -87,11 +88,13 @@ class SupervisedRun:
         measure: Measure | None = None,
         recorder: Recorder | None = None,
         checkpoints: CheckpointFolder | None = None,
+        engine: EngineSettings | None = None,
     ) -> None:
         """Args: validation: whose loss is looked at; measure: a score of the model, to be maximised in place of that loss."""
-        self.model, self.examples, self.plan, self.settings = model, examples, plan, settings
-        self.validation, self.measure, self.recorder, self.checkpoints = validation, measure, recorder, checkpoints
-        self.optimiser = create_optimiser(model, settings.optimiser, precision=settings.precision)
+        self.examples, self.plan, self.settings = examples, plan, settings
+        self.validation, self.measure, self.checkpoints = validation, measure, checkpoints
+        self.engine = create_engine(model, settings.optimiser, engine, precision=settings.precision)
+        self.recorder = recorder if self.engine.ranks.is_main else None
         self.progress = _Progress()
         self.best: dict[str, Tensor] = {}
         self.digest = examples_digest(examples, plan) if checkpoints else ""
@@ -109,7 +112,8 @@ class SupervisedRun:
         while self.progress.step < len(self.plan) and not self._is_patience_spent():
             self._step()
         if self.best:
-            load_trained_state(self.model, self.best)
+            self.engine.load_weights(self.best)
+        self.engine.finish()
         return self._result()
 
     def _step(self) -> None:
@@ -117,13 +121,16 @@ class SupervisedRun:
         batch = [self.examples[index] for index in self.plan[step]]
         targets = sum(example.targets for example in batch)
         loss = 0.0
-        for part in micro_batches(batch, micro_tokens=self.settings.micro_tokens):
-            part_loss = summed_loss(self.model, part, precision=self.settings.precision, recompute=self.settings.recompute) / targets
-            part_loss.backward()
-            loss += float(part_loss.detach())
+        for part in self._passes(batch):
+            part_loss = summed_loss(self.engine.model, part.items, precision=self.settings.precision, recompute=self.settings.recompute) / targets
+            self.engine.backward(part_loss, part)
+            loss += float(part_loss.detach()) * part.is_counted
+        (loss,) = self.engine.ranks.total([loss])
         self._check(loss, step)
         rate = learning_rate(step, steps=len(self.plan), settings=self.settings.optimiser)
-        norm = step_optimiser(self.optimiser, rate=rate, clip_norm=self.settings.optimiser.clip_norm)
+        norm = self.engine.step(rate=rate, clip_norm=self.settings.optimiser.clip_norm)
+        if not math.isfinite(norm):
+            raise Diverged(f"gradient norm {norm} at step {step}; the weights are those of the step before: lower optimiser.learning_rate")
         self.progress.step += 1
         self.progress.tokens += sum(len(example.ids) for example in batch)
         self.progress.losses = [*self.progress.losses[1 - SPIKE_WINDOW :], loss]
@@ -139,12 +146,18 @@ class SupervisedRun:
         ):
             self._save()
 
+    def _passes(self, batch: Sequence[Example]) -> list[Pass[Example]]:
+        micro_tokens = self.settings.micro_tokens
+        return self.engine.passes(
+            batch, tokens=lambda example: len(example.ids), cut=lambda part: micro_batches(part, micro_tokens=micro_tokens)
+        )
+
     def _check(self, loss: float, step: int) -> None:
         recent = self.progress.losses
         limit = sum(recent) / len(recent) + self.settings.spike_limit if len(recent) >= SPIKE_WINDOW - 1 else math.inf
         if math.isfinite(loss) and loss <= limit:
             return
-        self.optimiser.zero_grad(set_to_none=True)
+        self.engine.clear()
         raise Diverged(
             f"loss {loss:.4g} at step {step} (mean of the {len(recent)} steps before: {sum(recent) / max(1, len(recent)):.4g}); "
             "the weights are those of the step before and the newest checkpoint is kept: lower optimiser.learning_rate or look at the data"
@@ -152,15 +165,21 @@ class SupervisedRun:
 
     def _look(self, *, step: int) -> None:
         loss = mean_loss(
-            self.model, self.validation, precision=self.settings.precision, micro_tokens=self.settings.micro_tokens
+            self.engine.model, self.validation, precision=self.settings.precision, micro_tokens=self.settings.micro_tokens
         )
-        look = Look(step, loss, self.measure(self.model) if self.measure else None)
+        look = Look(step, loss, self._measured())
         self.progress.looks.append(look)
         if self.recorder:
             score = {} if look.score is None else {"validation_score": look.score}
             self.recorder.metrics({"validation_loss": loss, **score}, step=step)
         if self.settings.patience and self.progress.best is look:
-            self.best = {name: value.detach().clone() for name, value in trained_state(self.model).items()}
+            self.best = self.engine.weights()
+
+    def _measured(self) -> float | None:
+        if self.measure is None:
+            return None
+        with self.engine.gathered() as model:
+            return self.engine.ranks.from_main(self.measure(model))
 
     def _is_patience_spent(self) -> bool:
         return bool(self.settings.patience) and self.progress.looks_without_gain >= self.settings.patience
@@ -172,17 +191,15 @@ class SupervisedRun:
 
     def _save(self) -> None:
         assert self.checkpoints is not None
-        tensors = training_tensors(self.model, self.optimiser) | {
-            f"best.{name}": value for name, value in self.best.items()
-        }
         state: dict[str, Any] = {
             "progress": asdict(self.progress), "data": self.digest, "rng": rng_state(),
             "record": self.recorder.position() if self.recorder else 0,
         }  # fmt: skip
-        self.checkpoints.save(self.progress.step, tensors=tensors, state=state)
+        best = {f"best.{name}": value for name, value in self.best.items()}
+        self.engine.save(self.checkpoints, self.progress.step, state=state, extra=best)
 
     def _resume(self) -> None:
-        checkpoint, warnings = self.checkpoints.latest() if self.checkpoints else (None, [])
+        checkpoint, warnings = self.engine.latest(self.checkpoints) if self.checkpoints else (None, [])
         if checkpoint is None:
             # Names where this run's record begins, so that one cut before its first checkpoint is not counted twice.
             if self.checkpoints:
@@ -199,7 +216,7 @@ class SupervisedRun:
             raise StorageError(
                 "the checkpoint was made on other samples or another order of them; delete its folder to start anew"
             )
-        restore_training(self.model, self.optimiser, checkpoint.tensors)
+        self.engine.restore_tensors(checkpoint.tensors)
         self.best = {
             name.removeprefix("best."): value for name, value in checkpoint.tensors.items() if name.startswith("best.")
         }
