@@ -8,10 +8,10 @@ saved is whole, so a run may go on with another number of ranks.
 import contextlib
 import math
 from collections.abc import Iterator, Mapping
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributed.fsdp import fully_shard
 from torch.distributed.tensor import DTensor, distribute_tensor
 
@@ -20,7 +20,6 @@ from components.modeling.packed_model import PARTS, PackedModel
 from components.settings.training import OptimiserSettings
 from components.training.engines.engine import Engine
 from components.training.engines.ranks import Ranks
-from components.training.engines.sharing import Pass
 from components.training.engines.whole_weights import make_plain, plain_for_a_while
 from components.training.optimisation import create_optimiser, load_named_weights, restore_training, training_tensors
 
@@ -46,14 +45,10 @@ class FsdpEngine(Engine):
         self.model = PackedModel(model)
         for part in self.model.modules():
             if isinstance(part, PARTS):
-                fully_shard(part)
-        fully_shard(self.model)
+                _shard(part)
+        _shard(self.model)
         self.optimiser = create_optimiser(model, optimiser)
         self.parameters = [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
-
-    def backward(self, loss: Tensor, part: Pass[Any]) -> None:
-        """See `Engine.backward`; FSDP averages over ranks, our gradients add up."""
-        super().backward(loss * self.ranks.size, part)
 
     def clear(self) -> None:
         """Drop gradients."""
@@ -106,6 +101,13 @@ class FsdpEngine(Engine):
         if parameter is None or parameter.shape != value.shape:
             return value
         return distribute_tensor(value, parameter.device_mesh, parameter.placements)
+
+
+def _shard(part: nn.Module) -> None:
+    """Lay a module's weights out in parts; gradients are added up over ranks, where FSDP would average."""
+    sharded = fully_shard(part)
+    sharded.set_gradient_divide_factor(1.0)
+    sharded.set_force_sum_reduction_for_comms(True)
 
 
 def _whole(value: Tensor) -> Tensor:
