@@ -149,16 +149,20 @@ def size(
     measured: Annotated[Path | None, typer.Option(help="the record folder of a GRPO run of this model on this machine")] = None,
     precision: Annotated[str, typer.Option(help="of that run: auto, float32 or bfloat16")] = "auto",
     threads: Annotated[int, typer.Option(min=0, help="of that run; 0: one a core")] = 0,
+    gigaflops: Annotated[float, typer.Option(min=0, help="products its machine computes, 10⁹ operations a second; 0: measured here")] = 0.0,
+    gigabytes: Annotated[float, typer.Option(min=0, help="what it reads from memory, 10⁹ bytes a second; 0: measured here")] = 0.0,
 ) -> None:
     """Say what training a model costs, on paper: memory, tokens/s, nodes, hours; or compare the formulas with a run."""
     if precision not in ("auto", "float32", "bfloat16"):
         raise SettingsError(f"--precision: {precision!r} is none; auto, float32 or bfloat16")
     from rich.console import Console
 
+    from flows.size_command import RunSpeed
     from flows.size_command import size as print_size
 
     console = Console()
-    print_size(config, plan=plan, measured=measured, precision=precision, threads=threads, console=console if console.is_terminal else Console(width=LOG_WIDTH))
+    speed = RunSpeed(precision, threads, gigaflops, gigabytes)
+    print_size(config, plan=plan, measured=measured, speed=speed, console=console if console.is_terminal else Console(width=LOG_WIDTH))
 
 
 def project_root() -> Path:

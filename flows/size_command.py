@@ -1,6 +1,7 @@
 """`quarkmed size`: a training plan on paper, printed with its assumptions; and its formulas beside a recorded run."""
 
 import os
+from dataclasses import dataclass
 from pathlib import Path
 
 from rich.console import Console
@@ -15,7 +16,28 @@ from components.sizing.speed import GIGA
 MEGA = 1e6
 
 
-def size(config: Path, *, plan: Path | None, measured: Path | None, precision: str, threads: int, console: Console) -> None:
+@dataclass(frozen=True)
+class RunSpeed:
+    """How fast the machine of a recorded run is: as said (10⁹ a second), or, where 0, measured here and now."""
+
+    precision: str = "auto"
+    threads: int = 0
+    gigaflops: float = 0.0
+    gigabytes: float = 0.0
+
+    def flops_and_bandwidth(self) -> tuple[float, float]:
+        """Return products and bytes a second."""
+        if self.gigaflops and self.gigabytes:
+            return self.gigaflops * GIGA, self.gigabytes * GIGA
+        from components.modeling.precision import resolve_precision
+        from components.sizing.machine import measure_machine
+
+        found = measure_machine(threads=self.threads or len(os.sched_getaffinity(0)))
+        flops = found.bfloat16 if resolve_precision(self.precision) == "bfloat16" else found.float32  # type: ignore[arg-type]
+        return self.gigaflops * GIGA or flops, self.gigabytes * GIGA or found.bandwidth
+
+
+def size(config: Path, *, plan: Path | None, measured: Path | None, console: Console, speed: "RunSpeed") -> None:
     """Print the plan of a model, or the comparison with a recorded run of it.
 
     Raises:
@@ -23,7 +45,7 @@ def size(config: Path, *, plan: Path | None, measured: Path | None, precision: s
     """
     shape = read_shape(config)
     if measured is not None:
-        print_comparison(shape, measured, precision=precision, threads=threads or len(os.sched_getaffinity(0)), console=console)
+        print_comparison(shape, measured, speed=speed, console=console)
         return
     settings = load_sizing(plan)
     made = make_plan(shape, settings)
@@ -97,26 +119,21 @@ def print_assumptions(settings: SizingSettings, console: Console) -> None:
         )
 
 
-def print_comparison(shape: DecoderShape, record: Path, *, precision: str, threads: int, console: Console) -> None:
-    """Measure this machine, and print the formulas' seconds beside those of a recorded run."""
-    from components.sizing.machine import measure_machine
+def print_comparison(shape: DecoderShape, record: Path, *, speed: "RunSpeed", console: Console) -> None:
+    """Print the formulas' seconds beside those of a recorded run."""
     from components.sizing.measured import compare, read_counts
 
     counts = read_counts(record)
-    from components.modeling.precision import resolve_precision
-
-    speed = measure_machine(threads=threads)
-    resolved = resolve_precision(precision)  # type: ignore[arg-type]
-    flops = speed.bfloat16 if resolved == "bfloat16" else speed.float32
+    flops, bandwidth = speed.flops_and_bandwidth()
     console.print(
-        f"this machine, {threads} threads: {resolved} products {flops / GIGA:,.0f} GFLOP/s, reads {speed.bandwidth / GIGA:,.1f} GB/s; "
-        f"{counts.steps} steps, {counts.sampled_tokens:,.0f} tokens sampled, {counts.packed_tokens:,.0f} updated on, {shape.parameters:,} parameters",
+        f"at {flops / GIGA:,.0f} GFLOP/s and {bandwidth / GIGA:,.1f} GB/s; {counts.steps} steps, {counts.sampled_tokens:,.0f} tokens sampled, "
+        f"{counts.packed_tokens:,.0f} updated on, {shape.parameters:,} parameters",
         highlight=False,
     )
     table = Table("part", "predicted", "measured", "predicted / measured", header_style="bold", pad_edge=False)
     for column in table.columns[1:]:
         column.justify = "right"
-    for row in compare(shape, counts, flops=flops, bandwidth=speed.bandwidth):
+    for row in compare(shape, counts, flops=flops, bandwidth=bandwidth):
         table.add_row(row.what, f"{row.predicted:.2f}", f"{row.measured:.2f}", f"{row.ratio:.2f}")
     console.print(table)
     console.print(

@@ -104,7 +104,7 @@ def report(run: RecipeRun, console: Console) -> None:
         console.print(table)
     for warning in read_warnings(run.output / RECORD):
         console.print(f"note: {warning}", highlight=False)
-    console.print(f"model: {run.output / MODEL}\nrecord: {run.output / RECORD}", highlight=False, soft_wrap=True)
+    console.print(f"model: {_shown(run.output / MODEL)}\nrecord: {_shown(run.output / RECORD)}", highlight=False, soft_wrap=True)
 
 
 def result_line(summary: Mapping[str, float]) -> str:
@@ -133,7 +133,12 @@ def _rate(part: str, seconds: float, summary: Mapping[str, float]) -> str:
 
 def _say_start(prepared: PreparedRun, path: Path, console: Console) -> None:
     recipe = prepared.recipe
-    console.print(f"{path}: {recipe.kind} on {prepared.inputs.count} lines of {recipe.data}, {prepared.threads} threads", highlight=False, soft_wrap=True)
+    console.print(f"{path}: {recipe.kind} on {prepared.inputs.count} lines of {_shown(Path(recipe.data))}, threads: {prepared.threads}", highlight=False, soft_wrap=True)
+
+
+def _shown(path: Path) -> str:
+    """Return a path as a person here would write it."""
+    return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
 
 
 def _stop(number: int, frame: FrameType | None) -> None:

@@ -14,11 +14,19 @@ from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
 from components.settings.explaining import section_class
+from components.settings.generation import VllmSettings
 from components.settings.recipes import RECIPES, Recipe, RewardSource
-from components.settings.training import OptimiserSettings, PolicySettings, SupervisedSettings
+from components.settings.training import (
+    AdapterSettings,
+    DirectPreferenceSettings,
+    OptimiserSettings,
+    PolicySettings,
+    SupervisedSettings,
+)
 
 COMMON = "every recipe"
-LEFT_OUT = {(PolicySettings, "reward_weights")}  # in a recipe a weight stands beside its function
+# In a recipe a weight stands beside its function, and there are no validation queries; the bound is of the pipeline's reward models.
+LEFT_OUT = {(PolicySettings, name) for name in ("reward_weights", "validate_every", "patience", "measured_cases", "reward_bound")}
 
 # (class that declares the key, key) → (unit, source); "" where there is none.
 NOTES: dict[tuple[type[BaseModel], str], tuple[str, str]] = {
@@ -40,23 +48,48 @@ NOTES: dict[tuple[type[BaseModel], str], tuple[str, str]] = {
     (PolicySettings, "completions"): ("answers", "arXiv:2402.03300 §4.1"),
     (PolicySettings, "max_new_tokens"): ("tokens", ""),
     (PolicySettings, "temperature"): ("–", ""),
-    (PolicySettings, "loss"): ("", "grpo arXiv:2402.03300; dapo arXiv:2503.14476; dr_grpo arXiv:2503.20783"),
+    (PolicySettings, "updates_per_rollout"): ("steps", "arXiv:2503.14476 §4.1"),
+    (PolicySettings, "loss"): (
+        "", "grpo arXiv:2402.03300; dapo arXiv:2503.14476; dr_grpo arXiv:2503.20783; gspo arXiv:2507.18071; cispo arXiv:2506.13585"
+    ),
     (PolicySettings, "clip_low"): ("ratio − 1", "arXiv:2503.14476 §3.1"),
     (PolicySettings, "clip_high"): ("ratio − 1", "arXiv:2503.14476 §3.1"),
     (PolicySettings, "kl_weight"): ("reward a nat", "arXiv:2402.03300"),
+    (PolicySettings, "entropy_weight"): ("reward a nat", ""),
+    (PolicySettings, "importance_cap"): ("ratio", ""),
+    (PolicySettings, "sequence_gap_limit"): ("nats a token", ""),
+    (PolicySettings, "overlong_buffer"): ("tokens", "arXiv:2503.14476 eq. 13"),
+    (PolicySettings, "verifier_rollouts"): ("judgements", ""),
     (PolicySettings, "kl"): ("", "k3 arXiv:2402.03300 eq. 4"),
-    (PolicySettings, "scale_advantages"): ("", "on: arXiv:2402.03300; off: arXiv:2503.20783"),
+    (PolicySettings, "scale_advantages"): ("", "group: arXiv:2402.03300; none: arXiv:2503.20783"),
     (PolicySettings, "combine_rewards"): ("", "per_reward: arXiv:2601.05242"),
     (PolicySettings, "mask_truncated"): ("", "arXiv:2503.14476 §3.4"),
     (PolicySettings, "refill_rounds"): ("rounds", "arXiv:2503.14476 §3.2"),
     (PolicySettings, "table_every"): ("steps", ""),
-    (PolicySettings, "reward_bound"): ("standard deviations", "arXiv:2502.18770"),
     (PolicySettings, "epochs"): ("passes", ""),
     (PolicySettings, "mastered_pass_rate"): ("share", ""),
     (PolicySettings, "readmission"): ("probability", ""),
     (PolicySettings, "checkpoint_every"): ("steps", ""),
     (PolicySettings, "micro_tokens"): ("tokens", ""),
     (PolicySettings, "kl_limit"): ("nats a token", ""),
+    (AdapterSettings, "rank"): ("–", "arXiv:2106.09685"),
+    (AdapterSettings, "alpha"): ("–", "arXiv:2106.09685"),
+    (VllmSettings, "port"): ("–", ""),
+    (VllmSettings, "sequences"): ("answers", ""),
+    (VllmSettings, "cache_gib"): ("GiB", ""),
+    (VllmSettings, "start_seconds"): ("seconds", ""),
+    (VllmSettings, "call_seconds"): ("seconds", ""),
+    (VllmSettings, "tolerance"): ("nats", ""),
+    (DirectPreferenceSettings, "steps"): ("steps", ""),
+    (DirectPreferenceSettings, "batch_pairs"): ("pairs", ""),
+    (DirectPreferenceSettings, "loss"): ("", "dpo arXiv:2305.18290; ipo arXiv:2310.12036; cdpo Mitchell 2023"),
+    (DirectPreferenceSettings, "beta"): ("reward a nat", "arXiv:2305.18290"),
+    (DirectPreferenceSettings, "label_smoothing"): ("probability", ""),
+    (DirectPreferenceSettings, "supervised_weight"): ("ratio", "arXiv:2404.19733"),
+    (DirectPreferenceSettings, "validate_every"): ("steps", ""),
+    (DirectPreferenceSettings, "checkpoint_every"): ("steps", ""),
+    (DirectPreferenceSettings, "micro_tokens"): ("tokens", ""),
+    (DirectPreferenceSettings, "fall_limit"): ("nats a token", ""),
     (SupervisedSettings, "steps"): ("steps", ""),
     (SupervisedSettings, "batch_samples"): ("conversations; pairs", ""),
     (SupervisedSettings, "batch_tokens"): ("tokens", ""),

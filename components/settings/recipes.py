@@ -5,6 +5,7 @@ the stages of params.yaml. Paths are relative to the recipe's own folder.
 """
 
 import difflib
+import os
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -15,7 +16,7 @@ from components.settings.base import Section
 from components.settings.explaining import explain_problems, line_of
 from components.settings.generation import VllmSettings
 from components.settings.settings import read_yaml
-from components.settings.training import PolicySettings, SupervisedSettings
+from components.settings.training import DirectPreferenceSettings, PolicySettings, SupervisedSettings
 
 
 class RewardSource(Section):
@@ -80,6 +81,8 @@ class PolicyRecipe(Recipe):
             raise ValueError(f"reward: two rewards have one name ({', '.join(names)}); give them different `name`s")
         if self.pass_rate is not None and self.pass_rate not in names:
             raise ValueError(f"pass_rate: no reward is named {self.pass_rate!r}; rewards: {', '.join(names)}")
+        if self.policy.validate_every:
+            raise ValueError("policy.validate_every: a recipe has no validation queries to look at; remove this key")
         if self.policy.reward_weights:
             raise ValueError("policy.reward_weights: in a recipe a weight stands beside its function, under reward; remove this key")
         return self
@@ -109,7 +112,17 @@ class RewardModelRecipe(Recipe):
     reward_model: SupervisedSettings
 
 
-RECIPES: dict[str, type[Recipe]] = {"policy": PolicyRecipe, "supervised": SupervisedRecipe, "reward_model": RewardModelRecipe}
+class PreferenceRecipe(Recipe):
+    """A policy tuned straight on preference pairs, without a reward model."""
+
+    paths: ClassVar[tuple[str, ...]] = (*Recipe.paths, "validation")
+
+    kind: Literal["preference"]
+    validation: str | None = Field(default=None, description="a JSON-lines file of pairs that are looked at; null: those that are trained on")
+    preference: DirectPreferenceSettings
+
+
+RECIPES: dict[str, type[Recipe]] = {"policy": PolicyRecipe, "supervised": SupervisedRecipe, "reward_model": RewardModelRecipe, "preference": PreferenceRecipe}
 
 
 def load_recipe(path: Path) -> Recipe:
@@ -137,4 +150,4 @@ def load_recipe(path: Path) -> Recipe:
 
 
 def _absolute(folder: Path, value: str) -> str:
-    return str(folder / Path(value).expanduser())
+    return os.path.normpath(folder / Path(value).expanduser())

@@ -32,7 +32,7 @@ def _project(root: Path, *, strategy: str) -> Path:
     write_jsonl(root / layout.SENTENCES, [{"text": f"Asthma causes wheeze {n}.", "triple": ["asthma", "causes", str(n)], "template": "y"} for n in range(20)])
     case = Case(
         id="c", split="train", suite="verified", task="diagnosis", group="g", cluster="a", entities=("a",), combination="1", template="t",
-        messages=(Message(role="user", content="Wheeze. Diagnosis?"),), answer="J45.9",
+        messages=(Message(role="user", content="Wheeze. Diagnosis?"),), answer="J45.9", verifier="icd_diagnosis",
     )  # fmt: skip
     write_jsonl(root / layout.TRAIN_CASES, [case])
     (root / "components").symlink_to(PROJECT / "components")

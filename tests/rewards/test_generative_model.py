@@ -50,7 +50,7 @@ def preferences(count, start):
 def test_a_judge_tuned_by_the_supervised_loop_tells_new_answers_apart(tiny_model, tiny_tokenizer):
     form, held_out = JudgeForm(), preferences(20, start=50)
     settings = SupervisedSettings(
-        optimiser=OptimiserSettings(learning_rate=3e-3, warmup_steps=2), steps=60, batch_samples=16, precision="float32", spike_limit=99.0
+        optimiser=OptimiserSettings(learning_rate=3e-3, warmup_steps=2), steps=40, batch_samples=16, precision="float32", spike_limit=99.0
     )
     samples = verdict_samples(judged_pairs(preferences(40, start=0), form), form)
     conversations = [pair.messages for pair in held_out]

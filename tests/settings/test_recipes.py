@@ -41,7 +41,7 @@ def test_the_shipped_example_is_ten_lines_and_its_paths_are_its_own_folders():
     ("old", "new", "said"),
     [
         ("kind: policy", "kind: polici", r"recipe\.yaml:1: kind: 'polici' is none; did you mean policy\?"),
-        ("kind: policy\n", "", r"recipe\.yaml: kind: missing; kinds: policy, supervised, reward_model"),
+        ("kind: policy\n", "", r"recipe\.yaml: kind: missing; kinds: policy, supervised, reward_model, preference"),
         ("data:", "dta:", r"recipe\.yaml:3: dta: unknown key; did you mean data\?"),
         ("  steps: 40", "  stps: 40", r"recipe\.yaml:7: policy\.stps: unknown key; did you mean policy\.steps\?"),
         ("learning_rate:", "learning_rat:", r"recipe\.yaml:10: policy\.optimiser\.learning_rat: unknown key; did you mean policy\.optimiser\.learning_rate\?"),

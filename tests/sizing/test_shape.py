@@ -42,6 +42,7 @@ def test_operations_equal_those_that_torch_counts(tiny_model):
     from torch.utils.flop_counter import FlopCounterMode
 
     tokens = 24
+    tiny_model.set_attn_implementation("eager")  # plain products, which torch counts
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         tiny_model(torch.zeros(1, tokens, dtype=torch.int64), use_cache=False)
     vocabulary = tiny_model.config.vocab_size

@@ -81,7 +81,7 @@ def test_it_learns_and_leaves_the_base_alone(tiny_model, tiny_tokenizer, kind):
     before = copy.deepcopy(tiny_model).state_dict()
     optimiser = OptimiserSettings(kind=kind, learning_rate=2e-2, warmup_steps=2)
     result = tune(
-        tiny_model, tiny_tokenizer, _samples(), settings=_settings(steps=40, optimiser=optimiser, recompute=True), seed=3, validation=_samples(4)
+        tiny_model, tiny_tokenizer, _samples(), settings=_settings(steps=25, optimiser=optimiser, recompute=True), seed=3, validation=_samples(4)
     )
     assert result.after.loss < 0.5 * result.before.loss
     _assert_equal(_base_part(tiny_model, before), before)
@@ -135,7 +135,7 @@ def test_a_checkpoint_of_full_tuning_is_not_taken_for_one_of_adapters(tiny_model
         tune(tiny_model, tiny_tokenizer, _samples(), settings=_settings(), seed=3, checkpoints=checkpoints)
 
 
-def _policy_run(model, tokenizer, folder, *, fails_at=10**6, **changes):
+def _policy_run(model, tokenizer, folder, *, fails_at=10**6, measure=None, **changes):
     prompts = encode_prompts(tokenizer, [[Message(role="user", content=f"What causes {word}?")] for word in WORDS])
     settings = PolicySettings.model_validate(
         {
@@ -153,6 +153,7 @@ def _policy_run(model, tokenizer, folder, *, fails_at=10**6, **changes):
     optimise_policy(
         model, [PolicyPrompt(word, "toy", tuple(ids)) for word, ids in zip(WORDS, prompts, strict=True)], reward, sampler=NativeSampler(model, tokenizer),
         settings=settings, seed=11, recorder=Recorder(folder / "record"), checkpoints=CheckpointFolder(folder / "checkpoints", key="k"),
+        measure=measure,
     )  # fmt: skip
     return [entry["values"] for entry in read_record(folder / "record") if entry["kind"] == "metrics" and "kl" in entry["values"]]
 
@@ -175,6 +176,13 @@ def test_a_policy_with_adapters_has_the_kl_of_one_with_a_copied_reference(tiny_m
     monkeypatch.setattr("components.training.policy.loop.reference_model", lambda model: base)
     copied = _policy_run(other, tiny_tokenizer, tmp_path / "copied")
     assert [step["kl"] for step in own] == [step["kl"] for step in copied]
+
+
+def test_the_adapters_of_the_best_look_are_put_back(tiny_model, tiny_tokenizer, tmp_path):
+    before = copy.deepcopy(tiny_model).state_dict()
+    scores = iter([1.0, 0.5, 0.2, 0.1])  # the look before the first step is the best one
+    _policy_run(tiny_model, tiny_tokenizer, tmp_path, measure=lambda model: next(scores), validate_every=2)
+    _assert_equal(merged_state(tiny_model), before)
 
 
 @pytest.mark.parametrize("fails_at", [1, 4])

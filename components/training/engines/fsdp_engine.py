@@ -94,6 +94,8 @@ class FsdpEngine(Engine):
         weights = self.weights()
         self.clear()
         make_plain(self.whole, weights)
+        for module in self.whole.modules():  # FSDP's, which look for parts at every load of weights
+            module._load_state_dict_post_hooks.clear()
 
     def _in_parts(self, name: str, value: Tensor) -> Tensor:
         """Return this rank's part of a tensor that is laid out like a parameter; others as they are."""

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from components.settings.recipes import PolicyRecipe, Recipe, RewardModelRecipe, SupervisedRecipe
+from components.settings.recipes import PolicyRecipe, PreferenceRecipe, Recipe, RewardModelRecipe, SupervisedRecipe
 from components.training.recipes.lines import PROMPTS, PromptLine, read_conversations, read_pairs, read_prompts
 from components.training.recipes.reward_functions import UserReward, load_reward
 
@@ -46,6 +46,6 @@ def read_inputs(recipe: Recipe) -> PolicyInputs | TuningInputs:
         lines = read_prompts(Path(recipe.data))
         columns = frozenset({name for line in lines for name in line.columns} | {PROMPTS})
         return PolicyInputs(lines, [load_reward(source, columns=columns) for source in recipe.reward])
-    assert isinstance(recipe, SupervisedRecipe | RewardModelRecipe)
+    assert isinstance(recipe, SupervisedRecipe | RewardModelRecipe | PreferenceRecipe)
     read: Callable[[Path], list[Any]] = read_conversations if isinstance(recipe, SupervisedRecipe) else read_pairs
     return TuningInputs(read(Path(recipe.data)), read(Path(recipe.validation)) if recipe.validation else [])

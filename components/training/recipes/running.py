@@ -32,7 +32,7 @@ from components.training.recipes.model_folders import load_folder, model_folder
 from components.training.recipes.outcome import Outcome
 
 MODEL, RECORD, CHECKPOINTS, IDENTITY, FINISHED = "model", "record", ".checkpoints", "identity.json", "finished.json"
-KINDS = {kind: f"components.training.recipes.{kind}" for kind in ("policy", "supervised", "reward_model")}
+KINDS = {kind: f"components.training.recipes.{kind}" for kind in ("policy", "supervised", "reward_model", "preference")}
 
 
 @dataclass(frozen=True)

@@ -71,28 +71,46 @@ class KilledRecorder(Recorder):
             raise KeyboardInterrupt
 
 
-@pytest.mark.parametrize("killed_at", [(0,), (4,), (5, 6), (11,)])
-def test_a_killed_tuning_goes_on_to_the_same_weights_and_record(tmp_path, toy_model, toy_tokenizer, toy_pairs, direct_settings, killed_at):
-    def attempt(folder, step):
+@pytest.fixture(scope="module")
+def resumable(toy_model, toy_tokenizer, toy_pairs, direct_settings):
+    """Return a run of eight steps in a folder, killed at one of them (-1: never): its result and its weights."""
+
+    def attempt(folder, killed_at=-1):
         recorder, model = KilledRecorder(folder), toy_model()
-        recorder.killed_at = step
+        recorder.killed_at = killed_at
         result = tune_on_preferences(
-            model, toy_tokenizer, toy_pairs(30, 1), settings=direct_settings(validate_every=4, micro_tokens=128), seed=5, recorder=recorder, name="p",
-            checkpoints=CheckpointFolder(folder / "checkpoints", key="k"), validation=toy_pairs(9, 2),
+            model, toy_tokenizer, toy_pairs(18, 1), settings=direct_settings(steps=8, batch_pairs=6, checkpoint_every=3, validate_every=4, micro_tokens=128),
+            seed=5, recorder=recorder, name="p", checkpoints=CheckpointFolder(folder / "checkpoints", key="k"), validation=toy_pairs(6, 2),
         )  # fmt: skip
         return result, weights(model)
 
-    expected, expected_weights = attempt(tmp_path / "whole", -1)
+    return attempt
+
+
+@pytest.fixture(scope="module")
+def undisturbed(resumable, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("whole")
+    return *resumable(folder), metrics(folder)
+
+
+@pytest.mark.parametrize("killed_at", [(0,), (4, 5), (7,)])
+def test_a_killed_tuning_goes_on_to_the_same_weights_and_record(tmp_path, resumable, undisturbed, killed_at):
+    expected, expected_weights, expected_metrics = undisturbed
     for step in killed_at:
         with pytest.raises(KeyboardInterrupt):
-            attempt(tmp_path / "killed", step)
-    result, resumed = attempt(tmp_path / "killed", -1)
+            resumable(tmp_path, step)
+    result, resumed = resumable(tmp_path)
     assert torch.equal(resumed, expected_weights)
     assert result == expected
-    assert metrics(tmp_path / "killed") == metrics(tmp_path / "whole")
-    assert [step for step, values in metrics(tmp_path / "whole") if "p/validation_loss" in values] == [0, 4, 8, 12]
-    assert attempt(tmp_path / "killed", -1)[0] == expected  # a finished tuning says again how it went
-    assert metrics(tmp_path / "killed") == metrics(tmp_path / "whole")
+    assert metrics(tmp_path) == expected_metrics
+    assert [step for step, values in expected_metrics if "p/validation_loss" in values] == [0, 4, 8]
+
+
+def test_a_finished_tuning_says_again_how_it_went(tmp_path, resumable, undisturbed):
+    resumable(tmp_path)
+    result, again = resumable(tmp_path)
+    assert result == undisturbed[0] and torch.equal(again, undisturbed[1])
+    assert metrics(tmp_path) == undisturbed[2]
 
 
 def test_a_checkpoint_of_other_pairs_or_another_reference_is_refused(tmp_path, toy_model, toy_tokenizer, toy_pairs, direct_settings):

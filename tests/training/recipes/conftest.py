@@ -22,7 +22,7 @@ def model_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     from components.settings.training import ModelSettings
 
     tokenizer = train_tokenizer([f"what is {word}? {word} it is" for word in WORDS], vocabulary=512)
-    shape = ModelSettings(vocabulary=512, hidden=32, layers=2, heads=2, key_value_heads=1, head_dimension=16, intermediate=64, context=64)
+    shape = ModelSettings(vocabulary=512, hidden=32, layers=2, heads=2, key_value_heads=1, head_dimension=16, intermediate=64, context=128)
     folder = tmp_path_factory.mktemp("model")
     save_model(create_model(shape, tokenizer=tokenizer, seed=3), tokenizer, folder)
     return folder

@@ -118,8 +118,8 @@ def test_weights_stand_beside_the_functions(policy_recipe):
 
 def test_a_prompt_that_leaves_no_room_is_named_by_its_line(policy_recipe, tmp_path):
     path = policy_recipe()
-    (tmp_path / "prompts.jsonl").write_text('{"prompt": "gout"}\n' + json.dumps({"prompt": "gout " * 60}) + "\n")
-    with pytest.raises(DataError, match=r"prompts\.jsonl:2: the prompt has \d+ tokens, and the model's context leaves 58 beside"):
+    (tmp_path / "prompts.jsonl").write_text('{"prompt": "gout"}\n' + json.dumps({"prompt": "gout " * 130}) + "\n")
+    with pytest.raises(DataError, match=r"prompts\.jsonl:2: the prompt has \d+ tokens, and the model's context leaves 122 beside"):
         run_recipe(prepare_recipe(path))
 
 
@@ -179,3 +179,17 @@ def test_a_reward_model_by_a_recipe_learns_its_pairs(model_folder, tmp_path):
     question = (Message(role="user", content="what is asthma?"),)
     good, bad = RewardModel.load(run.output / MODEL).score([question, question], ["asthma it is", "gout gout"])
     assert good > bad
+
+
+def test_preference_tuning_by_a_recipe_prefers_what_its_pairs_prefer(model_folder, tmp_path):
+    lines = [{"prompt": f"what is {word}?", "chosen": f"{word} it is", "rejected": "gout gout"} for word in ("asthma", "angina", "migraine", "rickets")]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    recipe = {
+        "kind": "preference", "model": str(model_folder), "data": "pairs.jsonl", "output": "tuned", "threads": 1,
+        "preference": {"steps": 15, "batch_pairs": 4, "precision": "float32", "optimiser": {"learning_rate": 3.0e-3, "warmup_steps": 2}},
+    }  # fmt: skip
+    (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(recipe))
+    run = run_recipe(prepare_recipe(tmp_path / "recipe.yaml"))
+    # Equal policies cost log 2 = .693; every pair is told apart in the end.
+    assert run.summary["loss"] < 0.5
+    assert run.summary["accuracy"] == 1.0
