@@ -120,9 +120,10 @@ def export(folder: Path, engine: EngineSettings, countdown: Countdown, changes: 
     with trained.gathered() as whole:
         live = {name: value.detach().clone() for name, value in whole.state_dict().items()}
     trained.finish()
-    saved = folder / f"saved-{trained.ranks.rank}"
-    save_model(model, tokenizer, saved)
-    exported = load_model(saved).state_dict()
+    if trained.ranks.is_main:
+        save_model(model, tokenizer, folder / "saved")
+    trained.ranks.wait()
+    exported = load_model(folder / "saved").state_dict()
     assert set(exported) == set(live)
     assert all(torch.equal(exported[name], live[name]) for name in live)
     assert not torch.equal(live["lm_head.weight"], parts()[0].state_dict()["lm_head.weight"])

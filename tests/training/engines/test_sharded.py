@@ -52,4 +52,4 @@ def test_a_killed_run_goes_on_to_the_same_bits(folder, comparison):
 
 
 def test_an_export_holds_the_live_weights(folder):
-    assert (folder / "export" / "saved-0" / "model.safetensors").is_file()
+    assert (folder / "export" / "saved" / "model.safetensors").is_file()
