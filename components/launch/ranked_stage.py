@@ -86,6 +86,9 @@ class ReadCheckpoints(CheckpointFolder):
     def save(self, step: int, *, tensors: dict[str, Any], state: dict[str, Any]) -> None:
         """Write nothing."""
 
+    def save_later(self, step: int, *, tensors: dict[str, Any], state: dict[str, Any]) -> None:
+        """Write nothing."""
+
     def clear(self) -> None:
         """Remove nothing."""
 

@@ -3,6 +3,7 @@
 Decay falls on matrices only (norm scales are left alone), as in arXiv:1711.05101's common use.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -94,13 +95,17 @@ def create_optimiser(model: "Module", settings: OptimiserSettings, *, precision:
 
 
 def step_optimiser(optimiser: MatrixOptimiser, *, rate: float, clip_norm: float) -> float:
-    """Clip the gradients' global norm, step at the given learning rate and clear them; return the norm before clipping."""
+    """Clip the gradients' global norm, step at the given learning rate and clear them; return the norm before clipping.
+
+    Where the norm is not finite, the weights stay as they are.
+    """
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
-    norm = torch.nn.utils.clip_grad_norm_(parameters, clip_norm)
-    optimiser.set_rate(rate)
-    optimiser.step()
+    norm = float(torch.nn.utils.clip_grad_norm_(parameters, clip_norm))
+    if math.isfinite(norm):
+        optimiser.set_rate(rate)
+        optimiser.step()
     optimiser.zero_grad(set_to_none=True)
-    return float(norm)
+    return norm
 
 
 def training_tensors(model: "Module", optimiser: MatrixOptimiser) -> dict[str, Tensor]:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from torch import Tensor
 
 from components.storage.checkpoints import Checkpoint, CheckpointFolder
+from components.training.divergence import refuse_unsound
 from components.training.engines.ranks import SINGLE, Ranks
 from components.training.engines.sharing import Cut, Pass, planned_passes
 
@@ -86,10 +87,16 @@ class Engine(ABC):
     def save(
         self, checkpoints: CheckpointFolder, step: int, *, state: dict[str, Any], extra: Mapping[str, Tensor] | None = None
     ) -> None:
-        """Write a checkpoint of the training's tensors, others beside them, and a state; rank 0 writes, all wait."""
+        """Write a checkpoint of the training's tensors, others beside them, and a state, in the background; rank 0 writes.
+
+        Raises:
+            Diverged: a tensor holds values that are no numbers.
+            StorageError: the checkpoint before this one cannot be written.
+        """
         tensors = self.tensors() | dict(extra or {})
+        refuse_unsound(tensors, step=step, checkpoints=checkpoints if self.ranks.is_main else None)
         if self.ranks.is_main:
-            checkpoints.save(step, tensors=tensors, state=state)
+            checkpoints.save_later(step, tensors=tensors, state=state)
         self.ranks.wait()
 
     def latest(self, checkpoints: CheckpointFolder) -> tuple[Checkpoint | None, list[str]]:

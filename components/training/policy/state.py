@@ -13,7 +13,8 @@ from torch import nn
 from components.errors import StorageError
 from components.lineage import digest_bytes, digest_value
 from components.recorder import Recorder
-from components.storage.checkpoints import CheckpointFolder, restore_rng_state, rng_state
+from components.storage.checkpoints import CheckpointFolder
+from components.storage.random_states import random_states, restore_random_states
 from components.training.engines.engine import Engine
 from components.training.policy.resampling import PromptResampler
 from components.training.selection import Selection
@@ -41,11 +42,16 @@ def save_state(
     totals: dict[str, Any],
     recorder: Recorder,
 ) -> None:
-    """Write a checkpoint after `step` optimiser steps; `identity` names what a resume must find unchanged."""
+    """Write a checkpoint after `step` optimiser steps, in the background; `identity` names what a resume must find unchanged.
+
+    Raises:
+        Diverged: the weights are no numbers.
+        StorageError: the checkpoint before cannot be written.
+    """
     state = {
         "identity": identity,
         "resampler": resampler.state(),
-        "rng": rng_state(),
+        "rng": random_states(),
         "record": recorder.position(),
         "totals": totals,
         "looks": selection.looks if selection else [],
@@ -80,7 +86,7 @@ def restore_state(
     resampler.restore(checkpoint.state["resampler"])
     if selection:
         selection.restore(checkpoint.state["looks"], checkpoint.tensors)
-    restore_rng_state(checkpoint.state["rng"])
+    restore_random_states(checkpoint.state["rng"])
     recorder.rewind(checkpoint.state["record"], step=checkpoint.step)
     for warning in warnings:
         recorder.warning(warning)

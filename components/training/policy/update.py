@@ -15,6 +15,7 @@ from transformers import PreTrainedModel
 
 from components.errors import Diverged
 from components.settings.training import PolicySettings
+from components.training.divergence import gradient_norm
 from components.training.engines.engine import Engine
 from components.training.engines.ranks import Ranks
 from components.training.engines.sharing import Pass
@@ -159,7 +160,8 @@ def update_policy(
     statistics = accumulate_gradients(engine, reference, groups, settings=settings)
     try:
         refuse_divergence(statistics, kl_limit=settings.kl_limit)
-    except Diverged:
+    except Diverged as error:
+        error.values["gradient_norm"] = gradient_norm(engine.whole)
         engine.clear()
         raise
     statistics.gradient_norm = engine.step(rate=learning_rate, clip_norm=settings.optimiser.clip_norm)
@@ -176,9 +178,10 @@ def refuse_divergence(statistics: UpdateStatistics, *, kl_limit: float) -> None:
     values = statistics.metrics()
     for name in ("loss", "gradient_norm", "kl"):
         if values[name] - values[name] != 0:  # NaN or infinite
-            raise Diverged(f"{name} is {values[name]}; lower optimiser.learning_rate, or raise kl_weight")
+            raise Diverged(f"{name} is {values[name]}; lower optimiser.learning_rate, or raise kl_weight", values=values)
     if values["kl"] > kl_limit:
         raise Diverged(
             f"KL to the reference is {values['kl']:.2f} nats a token, above kl_limit ({kl_limit}): the policy has left "
-            "the text it was tuned on; lower optimiser.learning_rate, or raise kl_weight"
+            "the text it was tuned on; lower optimiser.learning_rate, or raise kl_weight",
+            values=values,
         )

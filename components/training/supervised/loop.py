@@ -7,17 +7,28 @@ same record, as an undisturbed one.
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from torch import Tensor
 
-from components.errors import Diverged, StorageError
+from components.errors import StorageError
+from components.modeling.adapters import trained_state
 from components.recorder import Recorder
 from components.settings.engine import EngineSettings
 from components.settings.training import SupervisedSettings
-from components.storage.checkpoints import Checkpoint, CheckpointFolder, restore_rng_state, rng_state
+from components.storage.checkpoints import Checkpoint, CheckpointFolder
+from components.storage.random_states import random_states, restore_random_states
+from components.training.divergence import (
+    Evidence,
+    gradient_norm,
+    is_sound_loss,
+    refuse_unsound,
+    stop_as_diverged,
+    with_loss,
+)
 from components.training.engines.creation import create_engine
 from components.training.engines.sharing import Pass
+from components.training.preemption import orderly_steps, stop_here_if_asked
 from components.training.schedule import learning_rate
 from components.training.selection import Measure
 from components.training.supervised.examples import Example, examples_digest
@@ -26,7 +37,6 @@ from components.training.supervised.loss import mean_loss, micro_batches, summed
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-SPIKE_WINDOW = 20  # steps whose mean loss a new loss is compared with
 
 
 @dataclass(frozen=True)
@@ -89,10 +99,13 @@ class SupervisedRun:
         recorder: Recorder | None = None,
         checkpoints: CheckpointFolder | None = None,
         engine: EngineSettings | None = None,
+        names: Sequence[str] = (),
     ) -> None:
-        """Args: validation: whose loss is looked at; measure: a score of the model, to be maximised in place of that loss."""
+        """Args: validation: whose loss is looked at; measure: a score of the model, to be maximised in place of that loss;
+        names: the examples' ids, for what is said of a batch that diverged; their places where there are none.
+        """
         self.examples, self.plan, self.settings = examples, plan, settings
-        self.validation, self.measure, self.checkpoints = validation, measure, checkpoints
+        self.validation, self.measure, self.checkpoints, self.names = validation, measure, checkpoints, names
         self.engine = create_engine(model, settings.optimiser, engine, precision=settings.precision)
         self.recorder = recorder if self.engine.ranks.is_main else None
         self.progress = _Progress()
@@ -103,17 +116,23 @@ class SupervisedRun:
         """Train to the end of the plan, or until patience is spent; keep the best weights where patience is set.
 
         Raises:
-            Diverged: a loss is not a number or far above the steps before.
-            StorageError: the checkpoint is damaged or of another run.
+            Diverged: a loss or a gradient is not a number, or a loss is far above the steps before.
+            Preempted: a stop was asked for; the state is saved.
+            StorageError: the checkpoint is damaged or of another run, or cannot be written.
         """
-        self._resume()
-        if self.validation and not self.progress.looks:
-            self._look(step=0)
-        while self.progress.step < len(self.plan) and not self._is_patience_spent():
-            self._step()
+        with orderly_steps(self.checkpoints):
+            self._resume()
+            if self.validation and not self.progress.looks:
+                self._look(step=0)
+            while self.progress.step < len(self.plan) and not self._is_patience_spent():
+                self._step()
+                stop_here_if_asked(
+                    self._save, checkpoints=self.checkpoints, done=self.progress.step, total=len(self.plan), ranks=self.engine.ranks
+                )
         if self.best:
             self.engine.load_weights(self.best)
         self.engine.finish()
+        refuse_unsound(trained_state(self.engine.whole), step=self.progress.step, checkpoints=self._written())
         return self._result()
 
     def _step(self) -> None:
@@ -126,14 +145,15 @@ class SupervisedRun:
             self.engine.backward(part_loss, part)
             loss += float(part_loss.detach()) * part.is_counted
         (loss,) = self.engine.ranks.total([loss])
-        self._check(loss, step)
+        if not is_sound_loss(loss, self.progress.losses, spike_limit=self.settings.spike_limit):
+            self._stop(step, loss=loss, norm=gradient_norm(self.engine.whole))
         rate = learning_rate(step, steps=len(self.plan), settings=self.settings.optimiser)
         norm = self.engine.step(rate=rate, clip_norm=self.settings.optimiser.clip_norm)
         if not math.isfinite(norm):
-            raise Diverged(f"gradient norm {norm} at step {step}; the weights are those of the step before: lower optimiser.learning_rate")
+            self._stop(step, loss=loss, norm=norm)
         self.progress.step += 1
         self.progress.tokens += sum(len(example.ids) for example in batch)
-        self.progress.losses = [*self.progress.losses[1 - SPIKE_WINDOW :], loss]
+        self.progress.losses = with_loss(self.progress.losses, loss)
         self._record({"loss": loss, "learning_rate": rate, "gradient_norm": norm, "tokens": self.progress.tokens})
         if self.validation and (
             self.progress.step % self.settings.validate_every == 0 or self.progress.step == len(self.plan)
@@ -152,16 +172,20 @@ class SupervisedRun:
             batch, tokens=lambda example: len(example.ids), cut=lambda part: micro_batches(part, micro_tokens=micro_tokens)
         )
 
-    def _check(self, loss: float, step: int) -> None:
-        recent = self.progress.losses
-        limit = sum(recent) / len(recent) + self.settings.spike_limit if len(recent) >= SPIKE_WINDOW - 1 else math.inf
-        if math.isfinite(loss) and loss <= limit:
-            return
+    def _stop(self, step: int, *, loss: float, norm: float) -> NoReturn:
         self.engine.clear()
-        raise Diverged(
-            f"loss {loss:.4g} at step {step} (mean of the {len(recent)} steps before: {sum(recent) / max(1, len(recent)):.4g}); "
-            "the weights are those of the step before and the newest checkpoint is kept: lower optimiser.learning_rate or look at the data"
-        )
+        recent = self.progress.losses
+        mean = sum(recent) / max(1, len(recent))
+        evidence = Evidence(
+            step=step, reason=f"loss {loss:.4g}, gradient norm {norm:.4g} (mean loss of the {len(recent)} steps before: {mean:.4g})",
+            batch=[self.names[index] if self.names else str(index) for index in self.plan[step]], losses_before=recent,
+            values={"loss": loss, "gradient_norm": norm, "spike_limit": self.settings.spike_limit},
+        )  # fmt: skip
+        stop_as_diverged(evidence, checkpoints=self._written(), advice="lower optimiser.learning_rate or look at the data")
+
+    def _written(self) -> CheckpointFolder | None:
+        """Return where this rank writes; None on the others."""
+        return self.checkpoints if self.engine.ranks.is_main else None
 
     def _look(self, *, step: int) -> None:
         loss = mean_loss(
@@ -190,9 +214,10 @@ class SupervisedRun:
             self.recorder.progress(self.progress.step, len(self.plan), loss=values["loss"])
 
     def _save(self) -> None:
-        assert self.checkpoints is not None
+        if self.checkpoints is None:
+            return
         state: dict[str, Any] = {
-            "progress": asdict(self.progress), "data": self.digest, "rng": rng_state(),
+            "progress": asdict(self.progress), "data": self.digest, "rng": random_states(),
             "record": self.recorder.position() if self.recorder else 0,
         }  # fmt: skip
         best = {f"best.{name}": value for name, value in self.best.items()}
@@ -222,7 +247,7 @@ class SupervisedRun:
         }
         saved = checkpoint.state["progress"]
         self.progress = _Progress(**{**saved, "looks": [Look(**look) for look in saved["looks"]]})
-        restore_rng_state(checkpoint.state["rng"])
+        restore_random_states(checkpoint.state["rng"])
 
     def _result(self) -> TuningResult:
         done = self.progress

@@ -71,6 +71,7 @@ def tune(
     run = SupervisedRun(
         model, [example for _, example in fitting], plan, settings=settings, recorder=recorder, checkpoints=checkpoints,
         validation=_present(chat_examples(tokenizer, validation, context=context)), measure=measure, engine=engine,
+        names=[sample.id for sample, _ in fitting],
     )  # fmt: skip
     return dataclasses.replace(run.run(), skipped=skipped)
 
