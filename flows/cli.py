@@ -4,6 +4,7 @@ Every failure ends in one message and the exit code of its class (components/err
 unexpected goes to var/logs/.
 """
 
+import signal
 import sys
 import time
 import traceback
@@ -37,11 +38,13 @@ def stage(name: Annotated[str, typer.Argument(help="a stage of dvc.yaml")]) -> N
     from components.pipeline.running import execute_stage
     from components.recorder import read_warnings
     from components.settings.settings import load_settings
+    from components.training.preemption import stop_signals
 
     root = project_root()
     settings = load_settings(root / "params.yaml")
     prepare_torch(settings.run.threads)
-    done = execute_ranked_stage(name, root=str(root)) if is_launched() else execute_stage(name, root=str(root))
+    with stop_signals(signal.SIGTERM, signal.SIGINT, grace_seconds=settings.system.grace_seconds):
+        done = execute_ranked_stage(name, root=str(root)) if is_launched() else execute_stage(name, root=str(root))
     if done is None:
         return
     for warning in read_warnings(Path(done["folder"])):
