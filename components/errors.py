@@ -13,6 +13,8 @@
 A message says what was wrong (value, file:line or parameter key), why it matters and what to do.
 """
 
+from collections.abc import Mapping
+
 EXIT_USER_ERROR = 2
 EXIT_PREEMPTED = 43
 EXIT_OUT_OF_MEMORY = 44
@@ -62,6 +64,10 @@ class OutOfMemory(QuarkmedError):
 
 
 class Diverged(QuarkmedError):
-    """Training left the region where its numbers mean anything."""
+    """Training left the region where its numbers mean anything; `values` are the numbers of the step, where they are known."""
 
     exit_code = EXIT_DIVERGED
+
+    def __init__(self, message: str, *, values: Mapping[str, float] | None = None) -> None:
+        super().__init__(message)
+        self.values = dict(values or {})

@@ -9,6 +9,7 @@ Lines: {"time": seconds, "kind": "metrics"|"progress"|"table"|"file"|"note"|"war
 import json
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -80,6 +81,31 @@ class Recorder:
         line = json.dumps({"time": self._now(), **entry}, ensure_ascii=False) + "\n"
         with self.path.open("a", encoding="utf-8") as stream:
             stream.write(line)
+
+
+class SilentRecorder(Recorder):
+    """Keeps nothing: what a rank that does not record is given."""
+
+    def __init__(self) -> None:
+        self.folder = Path(tempfile.gettempdir())  # named, never written
+        self.path = self.folder / RECORD
+        self._now, self._last_progress = time.time, 0.0
+
+    def table(self, name: str, rows: list[dict[str, Any]]) -> None:
+        """Keep nothing."""
+
+    def file(self, name: str, source: Path) -> None:
+        """Keep nothing."""
+
+    def position(self) -> int:
+        """Return 0: nothing is kept."""
+        return 0
+
+    def rewind(self, position: int, *, step: int) -> None:
+        """Keep nothing."""
+
+    def _append(self, entry: dict[str, Any]) -> None:
+        pass
 
 
 def read_record(folder: Path) -> list[dict[str, Any]]:

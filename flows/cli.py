@@ -4,6 +4,7 @@ Every failure ends in one message and the exit code of its class (components/err
 unexpected goes to var/logs/.
 """
 
+import signal
 import sys
 import time
 import traceback
@@ -31,16 +32,21 @@ def retrain() -> None:
 
 @app.command()
 def stage(name: Annotated[str, typer.Argument(help="a stage of dvc.yaml")]) -> None:
-    """Run one stage here and now, in this process; what `dvc repro` calls."""
+    """Run one stage here and now, in this process (or under torchrun, on all its processes); what `dvc repro` calls."""
+    from components.launch.ranked_stage import execute_ranked_stage, is_launched
     from components.launch.torch_setup import prepare_torch
     from components.pipeline.running import execute_stage
     from components.recorder import read_warnings
     from components.settings.settings import load_settings
+    from components.training.preemption import stop_signals
 
     root = project_root()
     settings = load_settings(root / "params.yaml")
     prepare_torch(settings.run.threads)
-    done = execute_stage(name, root=str(root))
+    with stop_signals(signal.SIGTERM, signal.SIGINT, grace_seconds=settings.system.grace_seconds):
+        done = execute_ranked_stage(name, root=str(root)) if is_launched() else execute_stage(name, root=str(root))
+    if done is None:
+        return
     for warning in read_warnings(Path(done["folder"])):
         print(f"note: {warning}")
     print(f"{name}: {done['seconds']:.1f} s; its record: {done['folder']}")
@@ -124,6 +130,10 @@ def train(
         return
     if recipe is None:
         raise SettingsError("train: name a recipe (a YAML file), or ask for --options; docs/training.md shows one of ten lines")
+    from components.launch.ranked_stage import is_launched
+
+    if is_launched():
+        raise SettingsError("train: a recipe runs in one process, and torchrun started several; start it as `quarkmed train RECIPE`")
     from rich.console import Console
 
     from flows.train_command import train as run_training

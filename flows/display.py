@@ -22,7 +22,7 @@ from components.recorder import RECORD
 
 PERIOD_SECONDS = 0.4
 TAIL_BYTES = 16384
-STYLES = {"ran": "green", "resumed": "green", "restored": "cyan", "skipped": "dim", "running": "bold yellow", "failed": "bold red", "waiting": "dim"}
+STYLES = {"ran": "green", "resumed": "green", "restored": "cyan", "skipped": "dim", "running": "bold yellow", "failed": "bold red", "stopped": "yellow", "waiting": "dim"}
 
 
 class LiveDisplay:

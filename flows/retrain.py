@@ -34,7 +34,7 @@ def retrain(profile: str = "laptop") -> str:
     """
     root, run = Path.cwd(), new_run_id(time.time())
     settings = load_settings(root / "params.yaml")
-    launcher = StageLauncher(root, threads=settings.run.threads, log=root / RUNS / run / "logs" / "stages.log")
+    launcher = StageLauncher(root, threads=settings.run.threads, log=root / RUNS / run / "logs" / "stages.log", grace_seconds=settings.system.grace_seconds)
     with workspace_lock(root):
         return bring_up_to_date(open_session(root, run, launcher), profile=profile)
 

@@ -66,7 +66,7 @@ def _run_flow(root: Path, run: str, settings: Settings, *, console: Console, sta
     os.environ.update(service.environment)
     folder = run_folder(root, run)
     started_here = start_service(root, service, is_kept=False)
-    launcher = StageLauncher(root, threads=settings.run.threads, log=folder / "logs" / "stages.log", table=stage_table)
+    launcher = StageLauncher(root, threads=settings.run.threads, log=folder / "logs" / "stages.log", table=stage_table, grace_seconds=settings.system.grace_seconds)
     events, outcome = RunEvents(folder), "failed"
     try:
         with LiveDisplay(folder, console=console):

@@ -5,7 +5,6 @@ import signal
 import threading
 from collections.abc import Mapping
 from pathlib import Path
-from types import FrameType
 
 from rich.console import Console
 from rich.live import Live
@@ -13,12 +12,13 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from components.errors import Preempted
 from components.recorder import read_warnings
+from components.training.preemption import stop_signals
 from components.training.recipes.running import MODEL, RECORD, PreparedRun, RecipeRun, prepare_recipe, run_recipe
 from flows.display import last_progress
 
 PERIOD_SECONDS = 0.4
+GRACE_SECONDS = 20.0  # for the step at work and its checkpoint, once told to stop
 LINE_EVERY = 10  # of the whole, in percent, where there is no terminal
 PARTS = ("generate", "score", "reference", "policy", "update")
 
@@ -27,17 +27,17 @@ def train(path: Path, *, console: Console) -> None:
     """Prepare a recipe, run it under the display and report.
 
     Raises:
-        QuarkmedError: bad input, a failure of the training, or Preempted on SIGTERM.
+        QuarkmedError: bad input, a failure of the training, or Preempted on SIGTERM or Ctrl-C, with the step at work saved.
     """
     prepared = prepare_recipe(path)
     _say_start(prepared, path, console)
-    signal.signal(signal.SIGTERM, _stop)
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from components.launch.torch_setup import prepare_torch
 
     prepare_torch(prepared.threads)
-    with TrainingDisplay(prepared.output / RECORD, console=console):
+    stop = stop_signals(signal.SIGTERM, signal.SIGINT, grace_seconds=GRACE_SECONDS)
+    with stop, TrainingDisplay(prepared.output / RECORD, console=console):
         run = run_recipe(prepared)
     report(run, console)
 
@@ -139,7 +139,3 @@ def _say_start(prepared: PreparedRun, path: Path, console: Console) -> None:
 def _shown(path: Path) -> str:
     """Return a path as a person here would write it."""
     return str(path.relative_to(Path.cwd())) if path.is_relative_to(Path.cwd()) else str(path)
-
-
-def _stop(number: int, frame: FrameType | None) -> None:
-    raise Preempted("told to stop; run the same command to go on from the last checkpoint")

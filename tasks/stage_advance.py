@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import Any
 
-from components.errors import QuarkmedError
+from components.errors import Preempted, QuarkmedError
 from components.pipeline.running import StageRun, finished_run, model_references, work_folder
 from components.pipeline.stage_key import stage_inputs, stage_key
 from components.recorder import read_warnings
@@ -53,7 +53,7 @@ def _launch(session: RetrainSession, name: str, why: str, folder: str) -> StageR
     try:
         return session.launcher.run_stage(name)
     except QuarkmedError as error:
-        session.events.stage(name, "failed", reason=str(error), folder=folder)
+        session.events.stage(name, "stopped" if isinstance(error, Preempted) else "failed", reason=str(error), folder=folder)
         raise
 
 

@@ -14,10 +14,12 @@ import threading
 from pathlib import Path
 from typing import IO, Any
 
-from components.errors import QuarkmedError
+from components.errors import Preempted, QuarkmedError
 from components.launch.failures import rebuild_failure
 
 STOP_SECONDS = 20.0
+GRACE_SECONDS = 20.0
+ANSWER_SECONDS = 5.0  # beyond the grace, for the answer and the process's end
 
 
 class WorkerDied(QuarkmedError):
@@ -27,15 +29,23 @@ class WorkerDied(QuarkmedError):
 class LocalProcess:
     """One worker process; `submit` hands it a request, `result` waits for the answer, `call` does both."""
 
-    def __init__(self, root: Path, *, log: Path, environment: dict[str, str] | None = None, niceness: int = 0) -> None:
+    def __init__(self, root: Path, *, log: Path, environment: dict[str, str] | None = None, niceness: int = 0, grace_seconds: float = GRACE_SECONDS) -> None:
+        """Args: grace_seconds: what a training step and its checkpoint may take when the process is told to stop."""
         self.root = root
         self.log = log
         self._environment = {**os.environ, **(environment or {})}
         self._niceness = niceness
+        self._grace_seconds = grace_seconds
         self._process: subprocess.Popen[str] | None = None
         self._answers: IO[str] | None = None
         self._numbers = itertools.count(1)
         self._ready: dict[int, dict[str, Any]] = {}
+        self._unanswered: set[int] = set()
+
+    @property
+    def is_busy(self) -> bool:
+        """Whether it runs and has not answered everything, as far as answers were read."""
+        return self.is_alive and bool(self._unanswered)
 
     @property
     def is_alive(self) -> bool:
@@ -51,7 +61,7 @@ class LocalProcess:
         """Start the process; returns at once, its imports go on meanwhile."""
         self.log.parent.mkdir(parents=True, exist_ok=True)
         read_fd, write_fd = os.pipe()
-        command = [sys.executable, "-u", "-m", "components.launch.worker", str(write_fd)]
+        command = [sys.executable, "-u", "-m", "components.launch.worker", str(write_fd), str(self._grace_seconds)]
         if threading.current_thread() is threading.main_thread():
             command.append("--main-thread")
         with self.log.open("a", encoding="utf-8") as log:
@@ -61,7 +71,7 @@ class LocalProcess:
             )  # fmt: skip
         os.close(write_fd)
         self._answers = os.fdopen(read_fd, encoding="utf-8")
-        self._ready = {}
+        self._ready, self._unanswered = {}, set()
         if self._niceness:
             with contextlib.suppress(OSError):
                 os.setpriority(os.PRIO_PROCESS, self._process.pid, self._niceness)
@@ -78,6 +88,7 @@ class LocalProcess:
             self._process.stdin.flush()
         except BrokenPipeError:
             raise self._death() from None
+        self._unanswered.add(number)
         return number
 
     def result(self, number: int) -> Any:
@@ -88,11 +99,8 @@ class LocalProcess:
         """
         assert self._answers is not None
         while number not in self._ready:
-            line = self._answers.readline()
-            if not line.endswith("\n"):
+            if not self._read_answer():
                 raise self._death()
-            answer = json.loads(line)
-            self._ready[answer["id"]] = answer
         answer = self._ready.pop(number)
         if "error" in answer:
             raise rebuild_failure(answer, log=str(self.log))
@@ -102,8 +110,29 @@ class LocalProcess:
         """Submit a request and wait for it."""
         return self.result(self.submit(function, **arguments))
 
+    def preempt(self) -> str | None:
+        """Tell the process to stop (SIGTERM) and wait for its end; SIGKILL where it outlasts its grace.
+
+        Returns:
+            What its work said of where it stopped; None where it said nothing.
+        """
+        process = self._process
+        if process is None:
+            return None
+        with contextlib.suppress(ProcessLookupError):
+            process.send_signal(signal.SIGTERM)
+        try:
+            process.wait(self._grace_seconds + ANSWER_SECONDS)
+        except subprocess.TimeoutExpired:
+            process.kill()
+            process.wait()
+        while self._read_answer():
+            pass
+        stopped = [answer["message"] for answer in self._ready.values() if answer.get("error") == Preempted.__name__]
+        return stopped[-1] if stopped else None
+
     def close(self) -> None:
-        """End the process: SIGTERM where it still works, SIGKILL where that does not help within `STOP_SECONDS`."""
+        """End the process; SIGKILL where the end of its input does not end it within `STOP_SECONDS`."""
         process, self._process = self._process, None
         if process is None:
             return
@@ -118,6 +147,17 @@ class LocalProcess:
         if self._answers is not None:
             self._answers.close()
             self._answers = None
+
+    def _read_answer(self) -> bool:
+        """Wait for the next answer and keep it; False where the process ended without one."""
+        assert self._answers is not None
+        line = self._answers.readline()
+        if not line.endswith("\n"):
+            return False
+        answer = json.loads(line)
+        self._ready[answer["id"]] = answer
+        self._unanswered.discard(answer["id"])
+        return True
 
     def _death(self) -> WorkerDied:
         code = self._process.wait() if self._process is not None else 0

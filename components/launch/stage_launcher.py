@@ -8,8 +8,10 @@ import os
 from pathlib import Path
 from typing import Any
 
-from components.launch.local_process import LocalProcess, WorkerDied
+from components.errors import Preempted
+from components.launch.local_process import GRACE_SECONDS, LocalProcess, WorkerDied
 from components.pipeline.running import STAGE_TABLE, StageRun
+from components.training.preemption import GO_ON
 
 PRELOAD = ("transformers.models.qwen3.modeling_qwen3", "safetensors.torch")
 
@@ -17,13 +19,13 @@ PRELOAD = ("transformers.models.qwen3.modeling_qwen3", "safetensors.torch")
 class StageLauncher:
     """Launches stages by name; `function_call` runs anything else that needs the warm process (scoring a champion)."""
 
-    def __init__(self, root: Path, *, threads: int, log: Path, table: str = STAGE_TABLE, preload: tuple[str, ...] = PRELOAD) -> None:
+    def __init__(self, root: Path, *, threads: int, log: Path, table: str = STAGE_TABLE, preload: tuple[str, ...] = PRELOAD, grace_seconds: float = GRACE_SECONDS) -> None:
         self.root = root
         self.table = table
         self._threads = threads
         self._preload = preload
         environment = {"OMP_NUM_THREADS": str(threads), "TOKENIZERS_PARALLELISM": "false", "PYTHONHASHSEED": "0", "HF_HUB_OFFLINE": "1"}
-        self._process = LocalProcess(root, log=log, environment=environment)
+        self._process = LocalProcess(root, log=log, environment=environment, grace_seconds=grace_seconds)
         self._stamp: int | None = None
 
     def warm_up(self) -> None:
@@ -41,16 +43,29 @@ class StageLauncher:
         return StageRun(**self.function_call("components.pipeline.running:execute_stage", name=name, root=str(self.root), table=self.table))
 
     def function_call(self, function: str, **arguments: Any) -> Any:
-        """Run "module:name" in the warm process; once more in a new one where the process dies."""
+        """Run "module:name" in the warm process; once more in a new one where the process dies.
+
+        Raises:
+            Preempted: this process was told to stop meanwhile; what the warm process was at is saved first.
+        """
         if not self._process.is_alive or self._stamp != _code_stamp(self.root):
             self.close()
             self.warm_up()
         try:
-            return self._process.call(function, **arguments)
+            return self._call(function, **arguments)
         except WorkerDied:
             self.close()
             self.warm_up()
+            return self._call(function, **arguments)
+
+    def _call(self, function: str, **arguments: Any) -> Any:
+        try:
             return self._process.call(function, **arguments)
+        except BaseException as stop:
+            is_told_to_stop = isinstance(stop, Preempted) or not isinstance(stop, Exception)  # Ctrl-C, and Prefect's own
+            if not (is_told_to_stop and self._process.is_busy):
+                raise
+            raise Preempted(self._process.preempt() or f"told to stop; what was saved last is kept: {GO_ON}") from stop
 
     @property
     def pid(self) -> int | None:

@@ -1,13 +1,26 @@
-"""Set torch up so that equal inputs give equal bytes: a fixed number of threads, deterministic kernels."""
+"""Set torch up so that equal inputs give equal bytes and long runs stay within their memory.
+
+Bytes: a fixed number of threads, and kernels that are deterministic or refused. Memory: on a CPU, ideep (torch's layer
+over oneDNN) and oneDNN each keep the last 1,024 primitives, compiled for one shape each. With lengths that vary, every
+step brings new shapes, and a small model's process grows by a gigabyte of kernels it never uses again. The shapes of a
+step's own passes repeat over the layers, and `PRIMITIVES` hold them. Measured on one core in bfloat16, a model of 2
+layers, 100 steps of varying lengths: 1,853 MiB resident with the default, 829 with 64, equal weights, equal time.
+"""
 
 import importlib
+import os
+
+PRIMITIVES = 64
+CACHES = ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY")  # read by ideep and oneDNN when torch first multiplies
 
 
 def prepare_torch(threads: int, *, preload: tuple[str, ...] = ()) -> None:
-    """Fix torch's threads and ask for deterministic kernels; `preload` names modules to import while nothing else waits."""
+    """Fix torch's threads, ask for deterministic kernels and bound the caches; `preload` names modules to import while nothing else waits."""
+    for name in CACHES:
+        os.environ.setdefault(name, str(PRIMITIVES))
     import torch
 
     torch.set_num_threads(threads)
-    torch.set_deterministic_debug_mode("warn")  # as use_deterministic_algorithms(True, warn_only=True), which imports the compiler: 3 s
+    torch.set_deterministic_debug_mode("error")  # as use_deterministic_algorithms(True), which imports the compiler: 3 s
     for name in preload:
         importlib.import_module(name)

@@ -15,7 +15,7 @@ from typing import Any, Literal
 from components.pipeline.plan import PlannedStage
 
 EVENTS = "events.jsonl"
-StageStatus = Literal["running", "ran", "restored", "skipped", "resumed", "failed"]
+StageStatus = Literal["running", "ran", "restored", "skipped", "resumed", "failed", "stopped"]
 
 
 class RunEvents:

@@ -74,7 +74,7 @@ def run_stage(row: StageRow, *, root: Path, settings: Settings, function: Callab
         name=row.name, root=root, all_settings=settings, parameters=row.parameters, inputs=row.inputs, outputs=row.outputs,
         recorder=Recorder(folder), checkpoints=CheckpointFolder(folder / "checkpoints", key=key), store=open_store(root, settings),
     )  # fmt: skip
-    with replaced_outputs(root, row):
+    with replaced_outputs(root, row), context.checkpoints:
         function(context)
         outputs = {path: path_digest_of_output(root, row, path) for path in row.outputs}
     is_resumed = _settle_record(folder, position)

@@ -10,6 +10,7 @@ from pydantic import Field, ValidationError
 from components.errors import SettingsError
 from components.settings.base import Section
 from components.settings.data import CurateSettings, HoldoutSettings, IndexSettings, KnowledgeSettings, SourcesSettings
+from components.settings.engine import EngineSettings
 from components.settings.evaluation import EvaluateSettings, GateSettings
 from components.settings.explaining import explain_problems
 from components.settings.generation import VllmSettings
@@ -34,6 +35,7 @@ class Settings(Section):
 
     run: RunSettings
     system: SystemSettings
+    engine: EngineSettings = Field(default_factory=EngineSettings)
     sources: SourcesSettings
     curate: CurateSettings
     knowledge: KnowledgeSettings

@@ -3,6 +3,7 @@
 Decay falls on matrices only (norm scales are left alone), as in arXiv:1711.05101's common use.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
@@ -94,13 +95,17 @@ def create_optimiser(model: "Module", settings: OptimiserSettings, *, precision:
 
 
 def step_optimiser(optimiser: MatrixOptimiser, *, rate: float, clip_norm: float) -> float:
-    """Clip the gradients' global norm, step at the given learning rate and clear them; return the norm before clipping."""
+    """Clip the gradients' global norm, step at the given learning rate and clear them; return the norm before clipping.
+
+    Where the norm is not finite, the weights stay as they are.
+    """
     parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
-    norm = torch.nn.utils.clip_grad_norm_(parameters, clip_norm)
-    optimiser.set_rate(rate)
-    optimiser.step()
+    norm = float(torch.nn.utils.clip_grad_norm_(parameters, clip_norm))
+    if math.isfinite(norm):
+        optimiser.set_rate(rate)
+        optimiser.step()
     optimiser.zero_grad(set_to_none=True)
-    return float(norm)
+    return norm
 
 
 def training_tensors(model: "Module", optimiser: MatrixOptimiser) -> dict[str, Tensor]:
@@ -130,13 +135,7 @@ def restore_training(model: "Module", optimiser: MatrixOptimiser, tensors: dict[
             f"the checkpoint was made on other frozen weights ({frozen[:12] or 'none'}, now {optimiser.frozen[:12] or 'none'}); "
             "delete its folder to start anew"
         )
-    weights = {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")}
-    try:
-        load_trained_state(model, weights)
-    except RuntimeError as error:
-        raise StorageError(
-            f"the checkpoint is of another model ({str(error).splitlines()[0]}); delete its folder to start anew"
-        ) from error
+    load_named_weights(model, {name.removeprefix("model."): value for name, value in tensors.items() if name.startswith("model.")})
     states: dict[Tensor, dict[str, Any]] = defaultdict(dict)
     by_name = {name: parameter for parameter, name in _parameter_names(model).items()}
     for name, value in tensors.items():
@@ -144,6 +143,20 @@ def restore_training(model: "Module", optimiser: MatrixOptimiser, tensors: dict[
             parameter, _, key = name.removeprefix("optimiser.").rpartition(".")
             states[by_name[parameter]][key] = value.clone()
     optimiser.restore(states)
+
+
+def load_named_weights(model: "Module", weights: Mapping[str, Tensor]) -> None:
+    """Put the weights that training changes into a model, by name.
+
+    Raises:
+        StorageError: they are of another model, or of one with other adapters.
+    """
+    try:
+        load_trained_state(model, dict(weights))
+    except RuntimeError as error:
+        raise StorageError(
+            f"the checkpoint is of another model ({str(error).splitlines()[0]}); delete its folder to start anew"
+        ) from error
 
 
 def _parameter_names(model: "Module") -> dict[Tensor, str]:

@@ -37,7 +37,7 @@ def run(context: StageContext) -> None:
     model, tokenizer = _starting_point(context, texts)
     result = pretrain(
         model, tokenizer, texts, settings=context.section("pretraining"), seed=context.seed + SEED_OFFSET,
-        recorder=context.recorder, checkpoints=context.checkpoints, validation=held_out,
+        recorder=context.recorder, checkpoints=context.checkpoints, validation=held_out, engine=context.section("engine"),
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         save_model(model, tokenizer, Path(folder))

@@ -40,9 +40,13 @@ class Selection:
         """Say whether the model is to be looked at after `step` of `steps` optimiser steps."""
         return (step % self.every == 0 or step == steps) and not any(seen == step for seen, _ in self.looks)
 
-    def look(self, model: "PreTrainedModel", *, step: int) -> float:
-        """Measure the model; keep its weights if none before was better. Return the score."""
-        score = self.measure(model)
+    def look(self, model: "PreTrainedModel", *, step: int, agree: Callable[[float], float] = float) -> float:
+        """Measure the model; keep its weights if none before was better. Return the score.
+
+        Args:
+            agree: returns the score that all processes of the run go by.
+        """
+        score = agree(self.measure(model))
         self.looks.append((step, score))
         if self.best == (step, score):
             self.weights = {name: value.detach().clone() for name, value in model.state_dict().items()}

@@ -37,6 +37,7 @@ def tune_and_publish(
     result = tune(
         model, tokenizer, samples, settings=context.section(context.name), seed=context.seed + seed_offset,
         recorder=context.recorder, checkpoints=context.checkpoints, ratios=ratios, level_overlap=level_overlap, validation=validation, measure=measure,
+        engine=context.section("engine"),
     )  # fmt: skip
     if result.skipped:
         context.recorder.note(

@@ -1,1 +1,1 @@
-"""engines."""
+"""What carries out a training step: torch, in one process or several, behind one interface."""

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from components.generation.sampler import Sampler, SamplingOptions
 from components.settings.training import PolicySettings
+from components.training.engines.ranks import SINGLE, Ranks
 from components.training.policy.advantages import combined_advantages, group_advantages, summed_rewards
 from components.training.policy.groups import (
     Group,
@@ -19,7 +20,7 @@ from components.training.policy.groups import (
 )
 from components.training.policy.overlong import penalise_overlong
 from components.training.policy.resampling import PromptResampler
-from components.training.policy.rollouts import rollout_seed, sample_groups
+from components.training.policy.rollouts import rollout_seed, sample_shared
 
 
 @dataclass
@@ -70,11 +71,13 @@ def collect_groups(
     seed: int,
     step: int,
     mastery: str,
+    ranks: Ranks = SINGLE,
 ) -> Collection:
     """Sample a step's groups; where groups have no spread, the next prompts take their place (`refill_rounds` times).
 
     Args:
         mastery: the reward whose mean over a group is the prompt's pass rate, in 0..1.
+        ranks: who share the prompts; every rank is given all groups.
     """
     collected = Collection()
     for part in range(1 + settings.refill_rounds):
@@ -86,8 +89,8 @@ def collect_groups(
             temperature=settings.temperature,
             seed=rollout_seed(seed, step=step, part=part),
         )
-        batch = sample_groups(
-            sampler, chosen, reward,
+        batch = sample_shared(
+            sampler, chosen, reward, ranks=ranks,
             options=options, first_group=len(collected.groups), verifier_rollouts=settings.verifier_rollouts,
         )  # fmt: skip
         for group in batch.groups:

@@ -13,6 +13,7 @@ has to survive a kill.
 import copy
 from collections.abc import Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from time import perf_counter
 from typing import Any
 
@@ -20,22 +21,26 @@ from transformers import PreTrainedModel
 
 from components.errors import Diverged
 from components.generation.sampler import Sampler
-from components.lineage import stable_fraction
-from components.modeling.adapters import attach_adapters, has_adapters
-from components.recorder import Recorder
+from components.modeling.adapters import attach_adapters, has_adapters, trained_state
+from components.recorder import Recorder, SilentRecorder
+from components.settings.engine import EngineSettings
 from components.settings.training import PolicySettings
 from components.storage.checkpoints import CheckpointFolder
-from components.training.optimisation import MatrixOptimiser, create_optimiser
+from components.training.divergence import Evidence, refuse_unsound, stop_as_diverged, with_loss
+from components.training.engines.creation import create_engine
+from components.training.engines.engine import Engine
 from components.training.policy.collection import Collection, collect_groups, completion_rows
 from components.training.policy.groups import PolicyPrompt, RewardFunction
+from components.training.policy.prompts import prompts_for_epochs
+from components.training.policy.refusals import refuse_drift_at_start, refuse_unsound_answers
 from components.training.policy.resampling import PromptResampler
 from components.training.policy.rollout_updates import update_on_rollout, whole_rollout
 from components.training.policy.state import prompts_digest, restore_state, save_state, weights_digest
 from components.training.policy.update import UpdateStatistics
+from components.training.preemption import orderly_steps, stop_here_if_asked
 from components.training.schedule import learning_rate
 from components.training.selection import Measure, Selection
 
-START_TOLERANCE = 1e-5  # nats: KL to the reference before the first step, where the weights are the same
 TABLE_GROUPS = 4
 
 
@@ -52,9 +57,8 @@ class PolicyResult:
 class PolicyRun:
     """The parts of one run, so that a step can be read as one story."""
 
-    model: PreTrainedModel
+    engine: Engine
     reference: PreTrainedModel | None
-    optimiser: MatrixOptimiser
     prompts: dict[str, PolicyPrompt]
     resampler: PromptResampler
     reward: RewardFunction
@@ -63,8 +67,29 @@ class PolicyRun:
     seed: int
     mastery: str
     recorder: Recorder
+    checkpoints: CheckpointFolder | None
+    identity: dict[str, str]  # of what a resume must find unchanged
     selection: Selection | None = None
-    totals: dict[str, Any] = field(default_factory=lambda: {"rewards": [], "seconds": {}, "tokens": 0})
+    totals: dict[str, Any] = field(default_factory=lambda: {"rewards": [], "losses": [], "seconds": {}, "tokens": 0})
+
+    def train(self) -> int:
+        """Take the steps that are left, until patience is spent, saving as it goes; return the steps taken in all."""
+        total = self.settings.steps
+        with orderly_steps(self.checkpoints):
+            done = self._resume()
+            self.look(done)
+            while done < total and not (self.selection and self.selection.is_spent):
+                self.step(done)
+                done += 1
+                self.look(done)
+                if done % self.settings.checkpoint_every == 0:
+                    self._save(done)
+                stop_here_if_asked(partial(self._save, done), checkpoints=self.checkpoints, done=done, total=total, ranks=self.engine.ranks)
+        self.engine.finish()
+        if self.selection:
+            self.selection.apply(self.engine.whole)
+        refuse_unsound(trained_state(self.engine.whole), step=done, checkpoints=self._written())
+        return done
 
     def step(self, number: int) -> None:
         """Collect, update and record one step; the sampler draws from the weights after `number` steps.
@@ -74,31 +99,42 @@ class PolicyRun:
             Diverged: see `update_policy`; or the policy does not start at its reference.
         """
         epochs = len(self.resampler.history)
-        started = perf_counter()
-        self.sampler.sync(self.model, version=number)
-        seconds_sync = perf_counter() - started
-        collected = collect_groups(
-            self.sampler, self.prompts, self.resampler, self.reward,
-            settings=self.settings, seed=self.seed, step=number, mastery=self.mastery,
-        )  # fmt: skip
+        with self.engine.gathered() as whole:
+            started = perf_counter()
+            self.sampler.sync(whole, version=number)
+            seconds_sync = perf_counter() - started
+            collected = collect_groups(
+                self.sampler, self.prompts, self.resampler, self.reward,
+                settings=self.settings, seed=self.seed, step=number, mastery=self.mastery, ranks=self.engine.ranks,
+            )  # fmt: skip
         for epoch in self.resampler.history[epochs:]:
             self._record_epoch(epoch, number)
         rate = learning_rate(number, steps=self.settings.steps, settings=self.settings.optimiser)
-        updates = update_on_rollout(
-            self.model, self.reference, self.optimiser, collected.live, settings=self.settings, learning_rate=rate
-        )
-        if number == 0 and updates:
-            refuse_drift_at_start(updates[0])
+        try:
+            refuse_unsound_answers(collected)
+            updates = update_on_rollout(self.engine, self.reference, collected.live, settings=self.settings, learning_rate=rate)
+            if number == 0 and updates:
+                refuse_drift_at_start(updates[0])
+        except Diverged as error:
+            self.recorder.note(f"stopped as diverged at step {number}: {error}")
+            evidence = Evidence(
+                step=number, reason=str(error), batch=[group.prompt.id for group in collected.groups],
+                losses_before=self.totals["losses"], values=error.values,
+            )  # fmt: skip
+            stop_as_diverged(evidence, checkpoints=self._written())
         self._record(number, collected, whole_rollout(updates), {"learning_rate": rate, "seconds_sync": seconds_sync})
 
     def look(self, step: int) -> None:
         """Measure the model on validation where that is due after `step` optimiser steps."""
         if self.selection and self.selection.is_due(step, steps=self.settings.steps):
-            self.recorder.metrics({"validation_score": self.selection.look(self.model, step=step)}, step=step)
+            with self.engine.gathered() as whole:
+                score = self.selection.look(whole, step=step, agree=self.engine.ranks.from_main)
+            self.recorder.metrics({"validation_score": score}, step=step)
 
     def _record(self, number: int, collected: Collection, statistics: UpdateStatistics, others: dict[str, float]) -> None:
         values = collected.metrics(self.settings.reward_weights) | statistics.metrics() | others
         self.totals["rewards"].append(values["reward"])
+        self.totals["losses"] = with_loss(self.totals["losses"], values["loss"])
         self.totals["tokens"] += values["sampled_tokens"]
         for name in ("sync", "generate", "score", "old", "reference", "policy"):
             spent = self.totals["seconds"]
@@ -107,6 +143,31 @@ class PolicyRun:
         if number % self.settings.table_every == 0:
             self.recorder.table(f"completions-{number:05d}", completion_rows(collected, groups=TABLE_GROUPS))
         self.recorder.progress(number + 1, self.settings.steps, reward=values["reward"], kl=values["kl"])
+
+    def _resume(self) -> int:
+        """Go on from the newest checkpoint; where there is none, write that of the beginning. Return the steps that are done."""
+        if self.checkpoints is None:
+            return 0
+        done, totals = restore_state(
+            self.checkpoints, engine=self.engine, resampler=self.resampler, selection=self.selection, identity=self.identity,
+            recorder=self.recorder,
+        )  # fmt: skip
+        if totals:
+            self.totals = totals
+        else:  # the record's position before the first step: what a run killed early goes back to
+            self._save(0)
+        return done
+
+    def _save(self, step: int) -> None:
+        if self.checkpoints is not None:
+            save_state(
+                self.checkpoints, step=step, engine=self.engine, resampler=self.resampler, selection=self.selection,
+                identity=self.identity, totals=self.totals, recorder=self.recorder,
+            )  # fmt: skip
+
+    def _written(self) -> CheckpointFolder | None:
+        """Return where this rank writes; None on the others."""
+        return self.checkpoints if self.engine.ranks.is_main else None
 
     def _record_epoch(self, epoch: dict[str, int], number: int) -> None:
         self.recorder.metrics({f"epoch_{name}": value for name, value in epoch.items()}, step=number)
@@ -128,6 +189,7 @@ def optimise_policy(
     checkpoints: CheckpointFolder | None = None,
     mastery: str = "correct",
     measure: Measure | None = None,
+    engine: EngineSettings | None = None,
 ) -> PolicyResult:
     """Train the model in place for `settings.steps` optimiser steps, going on from the newest checkpoint.
 
@@ -140,65 +202,26 @@ def optimise_policy(
         mastery: the reward that is a prompt's pass rate.
         measure: looked at every `settings.validate_every` steps; the model ends with the weights that did best by it,
             and the run ends after `settings.patience` looks without a better one.
+        engine: what trains; None: torch in this process. With several ranks each samples and judges its share of the prompts.
     Raises:
-        Diverged: NaN, or KL above `kl_limit`; the last checkpoint is kept.
-        StorageError: a checkpoint that does not belong to this run.
+        Diverged: NaN, or KL above `kl_limit`; the last checkpoint is kept, and the evidence beside it.
+        Preempted: a stop was asked for; the state is saved.
+        StorageError: a checkpoint that does not belong to this run, or cannot be written.
     """
     base = weights_digest(model)
     attach_adapters(model, settings.adapters, seed=seed)
     chosen = prompts_for_epochs(prompts, settings, seed=seed)
+    identity = {"reference": base, "prompts": prompts_digest([p.id for p in chosen], [p.ids for p in chosen])}
+    run = _start(
+        model, chosen, reward, sampler=sampler, settings=settings, seed=seed, recorder=recorder, checkpoints=checkpoints,
+        identity=identity, mastery=mastery, engine=engine,
+    )  # fmt: skip
     if len(chosen) < len(prompts):
-        recorder.note(f"{len(chosen)} of {len(prompts)} prompts are used, so that {settings.epochs} epochs fit {settings.steps} steps")
-    run = _start(model, chosen, reward, sampler=sampler, settings=settings, seed=seed, recorder=recorder, mastery=mastery)
+        run.recorder.note(f"{len(chosen)} of {len(prompts)} prompts are used, so that {settings.epochs} epochs fit {settings.steps} steps")
     if measure is not None and settings.validate_every:
         run.selection = Selection(measure, every=settings.validate_every, patience=settings.patience)
-    identity = {"reference": base, "prompts": prompts_digest([p.id for p in chosen], [p.ids for p in chosen])}
-    parts = {"model": model, "optimiser": run.optimiser, "resampler": run.resampler, "selection": run.selection, "identity": identity, "recorder": recorder}
-    first = 0
-    if checkpoints is not None:
-        first, totals = restore_state(checkpoints, **parts)
-        run.totals = totals or run.totals
-        if not totals:  # the record's position before the first step: what a run killed early goes back to
-            save_state(checkpoints, step=0, totals=run.totals, **parts)
-    run.look(first)
-    done = first
-    while done < settings.steps and not (run.selection and run.selection.is_spent):
-        number = done
-        try:
-            run.step(number)
-        except Diverged as error:
-            recorder.note(f"stopped as diverged at step {number}: {error}")
-            raise Diverged(f"step {number}: {error} (the last checkpoint is kept)") from None
-        done += 1
-        run.look(done)
-        if checkpoints is not None and done % settings.checkpoint_every == 0:
-            save_state(checkpoints, step=done, totals=run.totals, **parts)
-    if run.selection:
-        run.selection.apply(model)
+    done = run.train()
     return PolicyResult(done, run.resampler.history, run_summary(run))
-
-
-def prompts_for_epochs(prompts: Sequence[PolicyPrompt], settings: PolicySettings, *, seed: int) -> list[PolicyPrompt]:
-    """Return the prompts that the steps can pass over `settings.epochs` times: all, or a choice fixed by the seed."""
-    limit = max(settings.prompts_per_step, settings.steps * settings.prompts_per_step // settings.epochs)
-    if len(prompts) <= limit:
-        return list(prompts)
-    kept = sorted(prompts, key=lambda prompt: stable_fraction(str(seed), "epochs", prompt.id))[:limit]
-    return sorted(kept, key=lambda prompt: prompt.id)
-
-
-def refuse_drift_at_start(statistics: UpdateStatistics) -> None:
-    """Check that before the first step the policy is its reference: KL 0, ratio 1.
-
-    Raises:
-        Diverged: it is not, so policy and reference are scored differently.
-    """
-    kl = statistics.kl_sum / max(statistics.tokens, 1)
-    if abs(kl) > START_TOLERANCE or statistics.ratio_error > START_TOLERANCE:
-        raise Diverged(
-            f"before the first step KL is {kl:.2e} (expected 0) and the ratio is off by {statistics.ratio_error:.2e}: "
-            "policy and reference are not scored alike; report this as a fault of the training engine"
-        )
 
 
 def run_summary(run: PolicyRun) -> dict[str, float]:
@@ -223,13 +246,15 @@ def reference_model(model: PreTrainedModel) -> PreTrainedModel:
 
 def _start(
     model: PreTrainedModel, prompts: Sequence[PolicyPrompt], reward: RewardFunction, *,
-    sampler: Sampler, settings: PolicySettings, seed: int, recorder: Recorder, mastery: str,
+    sampler: Sampler, settings: PolicySettings, seed: int, recorder: Recorder, checkpoints: CheckpointFolder | None,
+    identity: dict[str, str], mastery: str, engine: EngineSettings | None,
 ) -> PolicyRun:  # fmt: skip
     reference = reference_model(model) if settings.kl_weight > 0 else None
-    optimiser = create_optimiser(model, settings.optimiser, precision=settings.precision)
+    trained = create_engine(model, settings.optimiser, engine, precision=settings.precision, norm_order="model")
     resampler = PromptResampler(
         ids=[prompt.id for prompt in prompts], seed=seed,
         mastered_pass_rate=settings.mastered_pass_rate, readmission=settings.readmission,
     )  # fmt: skip
     by_id = {prompt.id: prompt for prompt in prompts}
-    return PolicyRun(model, reference, optimiser, by_id, resampler, reward, sampler, settings, seed, mastery, recorder)
+    kept = recorder if trained.ranks.is_main else SilentRecorder()
+    return PolicyRun(trained, reference, by_id, resampler, reward, sampler, settings, seed, mastery, kept, checkpoints, identity)

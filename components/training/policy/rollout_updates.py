@@ -16,16 +16,15 @@ import torch
 from transformers import PreTrainedModel
 
 from components.settings.training import PolicySettings
-from components.training.optimisation import MatrixOptimiser
-from components.training.policy.groups import LiveGroup, micro_batches
+from components.training.engines.engine import Engine
+from components.training.policy.groups import LiveGroup
 from components.training.policy.scoring import answer_logprobs, pack_groups
-from components.training.policy.update import UpdateStatistics, update_policy
+from components.training.policy.update import UpdateStatistics, policy_passes, update_policy
 
 
 def update_on_rollout(
-    model: PreTrainedModel,
+    engine: Engine,
     reference: PreTrainedModel | None,
-    optimiser: MatrixOptimiser,
     groups: Sequence[LiveGroup],
     *,
     settings: PolicySettings,
@@ -40,10 +39,10 @@ def update_on_rollout(
     """
     parts = cut_evenly(groups, settings.updates_per_rollout)
     started = perf_counter()
-    parts = parts[:1] + [with_old_logprobs(model, part, settings=settings) for part in parts[1:]]
+    parts = parts[:1] + [with_old_logprobs(engine, part, settings=settings) for part in parts[1:]]
     seconds_old = perf_counter() - started
     updates = [
-        update_policy(model, reference, optimiser, part, settings=settings, learning_rate=learning_rate) for part in parts
+        update_policy(engine, reference, part, settings=settings, learning_rate=learning_rate) for part in parts
     ]
     if updates:
         updates[0].seconds_old = seconds_old
@@ -58,17 +57,18 @@ def cut_evenly(groups: Sequence[LiveGroup], parts: int) -> list[list[LiveGroup]]
 
 
 @torch.no_grad()
-def with_old_logprobs(
-    model: PreTrainedModel, groups: Sequence[LiveGroup], *, settings: PolicySettings
-) -> list[LiveGroup]:
-    """Return the groups with the log-probabilities of their answers under the model as it is now."""
+def with_old_logprobs(engine: Engine, groups: Sequence[LiveGroup], *, settings: PolicySettings) -> list[LiveGroup]:
+    """Return the groups, those of this rank's passes with the log-probabilities of their answers under the model as it is now.
+
+    The passes are those of the update, so that what a rank needs of the old policy it has scored itself.
+    """
     scoring = {"temperature": settings.temperature, "precision": settings.precision}
-    scored: list[LiveGroup] = []
-    for batch in micro_batches(groups, settings.micro_tokens):
-        old_T, _ = answer_logprobs(model, pack_groups(batch), with_entropy=False, **scoring)
-        parts = old_T.split([group.answer_tokens for group in batch])
-        scored += [replace(group, old_T=part) for group, part in zip(batch, parts, strict=True)]
-    return scored
+    scored: dict[int, LiveGroup] = {}
+    for part in policy_passes(engine, groups, settings=settings):
+        old_T, _ = answer_logprobs(engine.model, pack_groups(part.items), with_entropy=False, **scoring)
+        pieces = old_T.split([group.answer_tokens for group in part.items])
+        scored |= {id(group): replace(group, old_T=piece) for group, piece in zip(part.items, pieces, strict=True)}
+    return [scored.get(id(group), group) for group in groups]
 
 
 def whole_rollout(updates: Sequence[UpdateStatistics]) -> UpdateStatistics:

@@ -7,12 +7,14 @@ asked several times an answer (report §3.3: 8 rollouts of the verifier); its sc
 
 import math
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, replace
 from time import perf_counter
 
 from components.errors import DataError
 from components.generation.sampler import Sampler, SamplingOptions
 from components.lineage import digest_value
+from components.training.engines.ranks import Ranks
+from components.training.engines.sharing import shares_by_tokens
 from components.training.policy.groups import Answer, Group, PolicyPrompt, RewardFunction, is_scored
 
 
@@ -66,6 +68,36 @@ def sample_groups(
         for index, prompt in enumerate(prompts)
     )
     return RolloutBatch(groups, generated - start, perf_counter() - generated)
+
+
+def sample_shared(
+    sampler: Sampler,
+    prompts: Sequence[PolicyPrompt],
+    reward: RewardFunction,
+    *,
+    options: SamplingOptions,
+    first_group: int = 0,
+    verifier_rollouts: int = 1,
+    ranks: Ranks,
+) -> RolloutBatch:
+    """Do `sample_groups` with the prompts shared by the ranks; every rank returns all groups, in the prompts' order.
+
+    An answer is drawn by numbers of its own prompt and seed, so who draws it does not matter. Seconds are this rank's.
+    """
+    if ranks.size == 1:
+        return sample_groups(sampler, prompts, reward, options=options, first_group=first_group, verifier_rollouts=verifier_rollouts)
+    places = shares_by_tokens(range(len(prompts)), tokens=lambda place: len(prompts[place].ids), ranks=ranks.size)
+    own = [prompts[place] for place in places[ranks.rank]]
+    batch = RolloutBatch((), 0.0, 0.0)
+    if own:
+        batch = sample_groups(sampler, own, reward, options=options, verifier_rollouts=verifier_rollouts)
+    gathered = ranks.gather([[asdict(answer) for answer in group.answers] for group in batch.groups])
+    groups: dict[int, Group] = {}
+    for taken, rows in zip(places, gathered, strict=True):
+        for place, row in zip(taken, rows, strict=True):
+            answers = tuple(Answer(**{**item, "ids": tuple(item["ids"]), "sampler_logprobs": tuple(item["sampler_logprobs"])}) for item in row)
+            groups[place] = Group(first_group + place, prompts[place], answers)
+    return replace(batch, groups=tuple(groups[place] for place in range(len(prompts))))
 
 
 def judge_answers(

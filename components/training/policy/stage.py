@@ -6,11 +6,13 @@ from pathlib import Path
 
 from components.cases.case import Case
 from components.documents import read_models
+from components.errors import SettingsError
 from components.modeling.models import load_model, save_model
 from components.modeling.tokenizers import load_tokenizer
 from components.rewards.combination import RewardTerm, one_by_one, score_answers
 from components.rewards.format_reward import format_score
 from components.rewards.verifiers.registry import verify
+from components.settings.engine import EngineSettings
 from components.settings.training import PolicySettings
 from components.stage import StageContext
 from components.training.policy.loop import optimise_policy
@@ -43,8 +45,16 @@ def run_policy_stage(
         parent: path of the reference of the model to start from, which is also the KL reference; `output` of the new one.
         prompts: path of the cases.
         measure: of the model on validation, which then chooses the step whose weights are kept.
+    Raises:
+        SettingsError: a vLLM sampler under several processes.
     """
     settings: PolicySettings = context.section(context.name)
+    engine: EngineSettings = context.section("engine")
+    if settings.sampler != "native" and not engine.is_single:
+        raise SettingsError(
+            f"{context.name}.sampler: {settings.sampler} is handed its weights by one process, and engine.strategy is {engine.strategy}; "
+            "set sampler: native, or engine.strategy: single"
+        )
     folder = context.fetch_model(parent)
     model, tokenizer = load_model(folder), load_tokenizer(folder)
     cases = read_models(context.read(prompts), Case)
@@ -64,6 +74,7 @@ def run_policy_stage(
             checkpoints=context.checkpoints,
             mastery=CORRECT,
             measure=measure,
+            engine=engine,
         )
     with tempfile.TemporaryDirectory() as temporary:
         save_model(model, tokenizer, Path(temporary))

@@ -13,8 +13,9 @@ from torch import nn
 from components.errors import StorageError
 from components.lineage import digest_bytes, digest_value
 from components.recorder import Recorder
-from components.storage.checkpoints import CheckpointFolder, restore_rng_state, rng_state
-from components.training.optimisation import MatrixOptimiser, restore_training, training_tensors
+from components.storage.checkpoints import CheckpointFolder
+from components.storage.random_states import random_states, restore_random_states
+from components.training.engines.engine import Engine
 from components.training.policy.resampling import PromptResampler
 from components.training.selection import Selection
 
@@ -34,32 +35,34 @@ def save_state(
     checkpoints: CheckpointFolder,
     *,
     step: int,
-    model: nn.Module,
-    optimiser: MatrixOptimiser,
+    engine: Engine,
     resampler: PromptResampler,
     selection: Selection | None,
     identity: dict[str, str],
     totals: dict[str, Any],
     recorder: Recorder,
 ) -> None:
-    """Write a checkpoint after `step` optimiser steps; `identity` names what a resume must find unchanged."""
+    """Write a checkpoint after `step` optimiser steps, in the background; `identity` names what a resume must find unchanged.
+
+    Raises:
+        Diverged: the weights are no numbers.
+        StorageError: the checkpoint before cannot be written.
+    """
     state = {
         "identity": identity,
         "resampler": resampler.state(),
-        "rng": rng_state(),
+        "rng": random_states(),
         "record": recorder.position(),
         "totals": totals,
         "looks": selection.looks if selection else [],
     }
-    kept = selection.tensors() if selection else {}
-    checkpoints.save(step, tensors=training_tensors(model, optimiser) | kept, state=state)
+    engine.save(checkpoints, step, state=state, extra=selection.tensors() if selection else {})
 
 
 def restore_state(
     checkpoints: CheckpointFolder,
     *,
-    model: nn.Module,
-    optimiser: MatrixOptimiser,
+    engine: Engine,
     resampler: PromptResampler,
     selection: Selection | None,
     identity: dict[str, str],
@@ -70,7 +73,7 @@ def restore_state(
     Raises:
         StorageError: no sound checkpoint, or one of a run with another reference or other prompts.
     """
-    checkpoint, warnings = checkpoints.latest()
+    checkpoint, warnings = engine.latest(checkpoints)
     if checkpoint is None:
         return 0, {}
     for name, value in identity.items():
@@ -79,11 +82,11 @@ def restore_state(
                 f"{checkpoints.folder}: the checkpoint was made with another {name} ({str(checkpoint.state['identity'].get(name))[:12]}, "
                 f"now {value[:12]}); delete the folder to start this stage anew"
             )
-    restore_training(model, optimiser, checkpoint.tensors)
+    engine.restore_tensors(checkpoint.tensors)
     resampler.restore(checkpoint.state["resampler"])
     if selection:
         selection.restore(checkpoint.state["looks"], checkpoint.tensors)
-    restore_rng_state(checkpoint.state["rng"])
+    restore_random_states(checkpoint.state["rng"])
     recorder.rewind(checkpoint.state["record"], step=checkpoint.step)
     for warning in warnings:
         recorder.warning(warning)

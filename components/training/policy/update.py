@@ -7,16 +7,18 @@ policy itself, its adapters off.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from time import perf_counter
 
 import torch
-from torch import nn
 from transformers import PreTrainedModel
 
 from components.errors import Diverged
 from components.settings.training import PolicySettings
-from components.training.optimisation import MatrixOptimiser
+from components.training.divergence import gradient_norm
+from components.training.engines.engine import Engine
+from components.training.engines.ranks import Ranks
+from components.training.engines.sharing import Pass
 from components.training.policy.answer_tokens import answer_tokens, sampler_logprobs
 from components.training.policy.groups import LiveGroup, micro_batches
 from components.training.policy.importance import SamplerCorrection, sampler_correction
@@ -76,10 +78,32 @@ class UpdateStatistics:
         }
 
 
+LARGEST = ("ratio_error",)  # over ranks; the other numbers add up
+OF_RANK = ("gradient_norm", "seconds_old", "seconds_reference", "seconds_policy")  # each rank's own
+
+
+def over_ranks(statistics: UpdateStatistics, ranks: Ranks) -> UpdateStatistics:
+    """Return the statistics of the whole step from those of each rank's passes; seconds stay this rank's."""
+    if ranks.size == 1:
+        return statistics
+    summed = [field.name for field in fields(statistics) if field.name not in (*LARGEST, *OF_RANK)]
+    totals = dict(zip(summed, ranks.total([getattr(statistics, name) for name in summed]), strict=True))
+    peaks = dict(zip(LARGEST, ranks.largest([getattr(statistics, name) for name in LARGEST]), strict=True))
+    counts = {name: int(totals[name]) for name in ("tokens", "packed_tokens")}
+    return replace(statistics, **{**totals, **peaks, **counts})
+
+
+def policy_passes(engine: Engine, groups: Sequence[LiveGroup], *, settings: PolicySettings) -> list[Pass[LiveGroup]]:
+    """Return this rank's passes over a step's groups."""
+    return engine.passes(
+        groups, tokens=lambda group: group.packed_tokens, cut=lambda share: micro_batches(share, settings.micro_tokens)
+    )
+
+
 def accumulate_gradients(
-    model: PreTrainedModel, reference: PreTrainedModel | None, groups: Sequence[LiveGroup], *, settings: PolicySettings
+    engine: Engine, reference: PreTrainedModel | None, groups: Sequence[LiveGroup], *, settings: PolicySettings
 ) -> UpdateStatistics:
-    """Add the gradient of the step's policy loss to the model's parameters, micro-batch by micro-batch.
+    """Add the gradient of the step's policy loss to the model's parameters, pass by pass; return the whole step's sums.
 
     Args:
         reference: model of the KL penalty, read with its adapters off: a frozen one, or the policy itself where that carries
@@ -90,14 +114,15 @@ def accumulate_gradients(
     variant = LOSSES[settings.loss]
     clip = clip_range(variant, low=settings.clip_low, high=settings.clip_high)
     statistics = UpdateStatistics()
-    for batch in micro_batches(groups, settings.micro_tokens):
+    for part in policy_passes(engine, groups, settings=settings):
+        batch = part.items
         started = perf_counter()
         packed = pack_groups(batch)
         scoring = {"temperature": settings.temperature, "precision": settings.precision}
         with torch.no_grad():
             reference_T = answer_logprobs(reference, packed, with_entropy=False, adapters="off", **scoring)[0] if reference is not None else None
         scored = perf_counter()
-        logprobs_T, entropy_T = answer_logprobs(model, packed, recompute=settings.recompute, **scoring)
+        logprobs_T, entropy_T = answer_logprobs(engine.model, packed, recompute=settings.recompute, **scoring)
         tokens = answer_tokens(batch, logprobs_T, reference_T=reference_T, entropy_T=entropy_T)
         gap_T = tokens.old_T - sampler_logprobs(batch)
         correction = sampler_correction(
@@ -107,19 +132,20 @@ def accumulate_gradients(
             variant, replace(tokens, importance_T=correction.weights_T), totals=totals, clip=clip,
             kl=settings.kl, kl_weight=settings.kl_weight, entropy_weight=settings.entropy_weight,
         )  # fmt: skip
-        parts.loss.backward()
+        engine.backward(parts.loss, part)
+        if not part.is_counted:
+            continue
         statistics.add(parts, correction, entropy_sum=float(entropy_T.detach().sum()), gap_sum=float(gap_T.abs().sum()))
         statistics.tokens += logprobs_T.numel()
         statistics.packed_tokens += sum(group.packed_tokens for group in batch)
         statistics.seconds_reference += scored - started
         statistics.seconds_policy += perf_counter() - scored
-    return statistics
+    return over_ranks(statistics, engine.ranks)
 
 
 def update_policy(
-    model: PreTrainedModel,
+    engine: Engine,
     reference: PreTrainedModel | None,
-    optimiser: MatrixOptimiser,
     groups: Sequence[LiveGroup],
     *,
     settings: PolicySettings,
@@ -131,13 +157,15 @@ def update_policy(
         Diverged: the loss or the gradient is not finite, or the KL to the reference is above `kl_limit`; the weights
             are those before the step.
     """
-    optimiser.set_rate(learning_rate)
-    optimiser.zero_grad(set_to_none=True)
-    statistics = accumulate_gradients(model, reference, groups, settings=settings)
-    norm = nn.utils.clip_grad_norm_(model.parameters(), settings.optimiser.clip_norm)
-    statistics.gradient_norm = float(norm)
+    statistics = accumulate_gradients(engine, reference, groups, settings=settings)
+    try:
+        refuse_divergence(statistics, kl_limit=settings.kl_limit)
+    except Diverged as error:
+        error.values["gradient_norm"] = gradient_norm(engine.whole)
+        engine.clear()
+        raise
+    statistics.gradient_norm = engine.step(rate=learning_rate, clip_norm=settings.optimiser.clip_norm)
     refuse_divergence(statistics, kl_limit=settings.kl_limit)
-    optimiser.step()
     return statistics
 
 
@@ -150,9 +178,10 @@ def refuse_divergence(statistics: UpdateStatistics, *, kl_limit: float) -> None:
     values = statistics.metrics()
     for name in ("loss", "gradient_norm", "kl"):
         if values[name] - values[name] != 0:  # NaN or infinite
-            raise Diverged(f"{name} is {values[name]}; lower optimiser.learning_rate, or raise kl_weight")
+            raise Diverged(f"{name} is {values[name]}; lower optimiser.learning_rate, or raise kl_weight", values=values)
     if values["kl"] > kl_limit:
         raise Diverged(
             f"KL to the reference is {values['kl']:.2f} nats a token, above kl_limit ({kl_limit}): the policy has left "
-            "the text it was tuned on; lower optimiser.learning_rate, or raise kl_weight"
+            "the text it was tuned on; lower optimiser.learning_rate, or raise kl_weight",
+            values=values,
         )

@@ -1,12 +1,12 @@
 """Checkpoints of a preference tuning: weights, optimiser, where its record stood, and what a resume must find unchanged.
 
-The plan of batches is a function of (pairs, settings, seed) and nothing in the loops is drawn, so a step number is all
-the state there is besides tensors: a resumed tuning equals an undisturbed one bit for bit.
+The plan of batches is a function of (pairs, settings, seed) and nothing in the loops is drawn, so a step number and the
+last losses are all the state there is besides tensors: a resumed tuning equals an undisturbed one bit for bit.
 """
 
-from collections.abc import Mapping
-from dataclasses import dataclass
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
 
 from torch import Tensor
 from transformers import PreTrainedModel
@@ -14,10 +14,13 @@ from transformers import PreTrainedModel
 from components.errors import StorageError
 from components.recorder import Recorder
 from components.storage.checkpoints import Checkpoint, CheckpointFolder
+from components.storage.random_states import random_states, restore_random_states
+from components.training.divergence import Evidence, refuse_unsound, stop_as_diverged
 from components.training.optimisation import MatrixOptimiser, restore_training, training_tensors
+from components.training.preference.prompt_pairs import PromptPairs
 
 
-@dataclass(frozen=True)
+@dataclass
 class TuningCheckpoints:
     """The checkpoints of one model's tuning, which may share its record with another's.
 
@@ -32,12 +35,36 @@ class TuningCheckpoints:
     identity: Mapping[str, str]
     steps: int
     what: str
+    losses: list[float] = field(default_factory=list)  # of the last steps
 
     def save(self, step: int, *, tensors: Mapping[str, Tensor] | None = None, state: Mapping[str, Any] | None = None) -> None:
-        """Write a checkpoint after `step` optimiser steps, with further tensors and state of the loop's own."""
-        if self.checkpoints is not None:
-            whole = {**self.identity, **(state or {}), "record": self.recorder.position()}
-            self.checkpoints.save(step, tensors=training_tensors(self.model, self.optimiser) | dict(tensors or {}), state=whole)
+        """Write a checkpoint after `step` optimiser steps, in the background, with further tensors and state of the loop's own.
+
+        Raises:
+            Diverged: a tensor holds values that are no numbers.
+            StorageError: the checkpoint before this one cannot be written.
+        """
+        if self.checkpoints is None:
+            return
+        whole = {
+            **self.identity, **(state or {}), "record": self.recorder.position(), "losses": self.losses, "rng": random_states(),
+        }  # fmt: skip
+        kept = training_tensors(self.model, self.optimiser) | dict(tensors or {})
+        refuse_unsound(kept, step=step, checkpoints=self.checkpoints)
+        self.checkpoints.save_later(step, tensors=kept, state=whole)
+
+    def stop(self, step: int, *, reason: str, batch: Sequence[PromptPairs], values: Mapping[str, float]) -> NoReturn:
+        """Stop as diverged before a step is taken; the weights are those of the step before.
+
+        Raises:
+            Diverged: always.
+        """
+        self.optimiser.zero_grad(set_to_none=True)
+        ids = [identifier for group in batch for identifier in group.ids]
+        mean = sum(self.losses) / max(1, len(self.losses))
+        reason = f"{reason} (mean loss of the {len(self.losses)} steps before: {mean:.4g})"
+        evidence = Evidence(step=step, reason=reason, batch=ids, losses_before=self.losses, values=values)
+        stop_as_diverged(evidence, checkpoints=self.checkpoints, advice="lower optimiser.learning_rate, or look at the pairs")
 
     def restore(self) -> Checkpoint | None:
         """Put model, optimiser and record back as the newest sound checkpoint has them; None where none was written.
@@ -52,6 +79,8 @@ class TuningCheckpoints:
             if checkpoint.state.get(name) != digest:
                 raise StorageError(f"the checkpoint of {self.what} was made on other {name}; delete its folder to start anew")
         restore_training(self.model, self.optimiser, checkpoint.tensors)
+        restore_random_states(checkpoint.state["rng"])
+        self.losses = checkpoint.state["losses"]
         # What stands in the record after a finished tuning is another model's.
         end = self.recorder.position() if checkpoint.step == self.steps else checkpoint.state["record"]
         self.recorder.rewind(end, step=checkpoint.step)

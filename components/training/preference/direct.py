@@ -18,13 +18,15 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from components.conversations import PreferencePair
-from components.errors import DataError
-from components.modeling.adapters import attach_adapters
+from components.errors import DataError, Diverged
+from components.modeling.adapters import attach_adapters, trained_state
 from components.recorder import Recorder
 from components.settings.training import DirectPreferenceSettings
 from components.storage.checkpoints import CheckpointFolder
+from components.training.divergence import refuse_unsound, with_loss
 from components.training.optimisation import create_optimiser
 from components.training.policy.state import weights_digest
+from components.training.preemption import orderly_steps, stop_here_if_asked
 from components.training.preference.answer_logprobs import encode_whole_answers, reference_logprobs
 from components.training.preference.checkpoints import TuningCheckpoints
 from components.training.preference.direct_update import (
@@ -88,8 +90,9 @@ def tune_on_preferences(
         validation: pairs looked at before the first and after the last step, and every `settings.validate_every`.
     Raises:
         DataError: no pair is left to tune on.
-        Diverged: see `refuse_divergence`.
-        StorageError: the checkpoint is damaged, or was made on other pairs or from another reference.
+        Diverged: see `refuse_divergence`; the evidence lies beside the checkpoints.
+        Preempted: a stop was asked for; the state is saved.
+        StorageError: the checkpoint is damaged, was made on other pairs or from another reference, or cannot be written.
     """
     context, encode = model.config.max_position_embeddings, partial(encode_whole_answers, tokenizer)
     groups, held_out = (fitting_pairs(group_pairs(_differing(some), encode), context=context) for some in (pairs, validation))
@@ -129,17 +132,21 @@ class DirectRun:
 
     def run(self) -> None:
         """Train to the end of the plan."""
-        start = self._resume()
-        if self.held_out and not self.looks:
-            self._look(0)
-        for step in range(start, self.settings.steps):
-            self._step(step)
-            done = step + 1
-            is_last = done == self.settings.steps
-            if self.held_out and (is_last or (self.settings.validate_every and done % self.settings.validate_every == 0)):
-                self._look(done)
-            if is_last or done % self.settings.checkpoint_every == 0:
-                self._save(done)
+        total = self.settings.steps
+        with orderly_steps(self.saved.checkpoints):
+            start = self._resume()
+            if self.held_out and not self.looks:
+                self._look(0)
+            for step in range(start, total):
+                self._step(step)
+                done = step + 1
+                is_last = done == total
+                if self.held_out and (is_last or (self.settings.validate_every and done % self.settings.validate_every == 0)):
+                    self._look(done)
+                if is_last or done % self.settings.checkpoint_every == 0:
+                    self._save(done)
+                stop_here_if_asked(partial(self._save, done), checkpoints=self.saved.checkpoints, done=done, total=total)
+        refuse_unsound(trained_state(self.model), step=total, checkpoints=self.saved.checkpoints)
 
     def _step(self, step: int) -> None:
         settings, shape = self.settings, self.settings.optimiser
@@ -149,8 +156,12 @@ class DirectRun:
         statistics = accumulate_gradients(self.model, self.scored, self.plan[step], settings=settings)
         norm = float(nn.utils.clip_grad_norm_(self.model.parameters(), shape.clip_norm))
         metrics = statistics.metrics(beta=settings.beta) | {"gradient_norm": norm}
-        refuse_divergence(metrics, name=self.name, step=step, fall_limit=settings.fall_limit)
+        try:
+            refuse_divergence(metrics, name=self.name, fall_limit=settings.fall_limit)
+        except Diverged as error:
+            self.saved.stop(step, reason=str(error), batch=[self.groups[index] for index in self.plan[step]], values=metrics)
         self.optimiser.step()
+        self.saved.losses = with_loss(self.saved.losses, metrics["loss"])
         metrics |= {"learning_rate": rate, "pairs": float(statistics.pairs), "packed_tokens": float(statistics.packed_tokens)}
         self.recorder.metrics({f"{self.name}/{key}": value for key, value in metrics.items()}, step=step)
         self.recorder.progress(step + 1, settings.steps, loss=metrics["loss"])

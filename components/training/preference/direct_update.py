@@ -117,7 +117,7 @@ def summed_loss(
     return loss
 
 
-def refuse_divergence(metrics: dict[str, float], *, name: str, step: int, fall_limit: float) -> None:
+def refuse_divergence(metrics: dict[str, float], *, name: str, fall_limit: float) -> None:
     """Stop before a step that would spoil the weights.
 
     Raises:
@@ -126,9 +126,9 @@ def refuse_divergence(metrics: dict[str, float], *, name: str, step: int, fall_l
     """
     for key in ("loss", "gradient_norm"):
         if metrics[key] - metrics[key] != 0:  # NaN or infinite
-            raise Diverged(f"{name}: step {step}: {key} is {metrics[key]}; the weights are those of the step before: lower optimiser.learning_rate")
+            raise Diverged(f"{name}: {key} is {metrics[key]}")
     if -metrics["log_ratio_chosen"] > fall_limit:
         raise Diverged(
-            f"{name}: step {step}: preferred answers are {-metrics['log_ratio_chosen']:.2f} nats a token less probable than under the "
-            f"reference, above fall_limit ({fall_limit}); raise beta or supervised_weight, or lower optimiser.learning_rate"
+            f"{name}: preferred answers are {-metrics['log_ratio_chosen']:.2f} nats a token less probable than under the "
+            f"reference, above fall_limit ({fall_limit}); raise beta or supervised_weight"
         )

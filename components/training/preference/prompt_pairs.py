@@ -25,6 +25,7 @@ class PromptPairs:
     chosen: tuple[int, ...]
     rejected: tuple[int, ...]
     margins: tuple[float, ...]
+    ids: tuple[str, ...]  # of the pairs
 
     @property
     def tokens(self) -> int:
@@ -48,6 +49,7 @@ def group_pairs(pairs: Sequence[PreferencePair], encode: EncodeAnswers) -> list[
                 chosen=tuple(answers.index(pair.chosen) for pair in group),
                 rejected=tuple(answers.index(pair.rejected) for pair in group),
                 margins=tuple(pair.margin for pair in group),
+                ids=tuple(pair.id for pair in group),
             )
         )
     return grouped
@@ -58,7 +60,7 @@ def fitting_pairs(groups: Sequence[PromptPairs], *, context: int) -> list[Prompt
     kept = []
     for group in groups:
         fits = [len(prompt) + len(answer) <= context for prompt, answer in group.answers]
-        pairs = zip(group.chosen, group.rejected, group.margins, strict=True)
+        pairs = zip(group.chosen, group.rejected, group.margins, group.ids, strict=True)
         fitting = [pair for pair in pairs if fits[pair[0]] and fits[pair[1]]]
         if fitting:
             places = sorted({position for pair in fitting for position in pair[:2]})
@@ -68,6 +70,7 @@ def fitting_pairs(groups: Sequence[PromptPairs], *, context: int) -> list[Prompt
                     chosen=tuple(places.index(pair[0]) for pair in fitting),
                     rejected=tuple(places.index(pair[1]) for pair in fitting),
                     margins=tuple(pair[2] for pair in fitting),
+                    ids=tuple(pair[3] for pair in fitting),
                 )
             )
     return kept

@@ -5,6 +5,7 @@ All pairs of one prompt stand in one batch and every distinct answer passes thro
 its answers. The loss is divided by the pairs of the whole optimiser step.
 """
 
+import math
 from collections.abc import Callable, Sequence
 from functools import partial
 
@@ -13,16 +14,18 @@ from torch import Tensor, nn
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from components.conversations import PreferencePair
-from components.errors import DataError, Diverged
+from components.errors import DataError
 from components.lineage import digest_value
-from components.modeling.adapters import attach_adapters
+from components.modeling.adapters import attach_adapters, trained_state
 from components.modeling.micro_batches import cut_by_tokens
 from components.modeling.precision import Precision
 from components.recorder import Recorder
 from components.rewards.reward_model import answer_rewards, encode_answers
 from components.settings.training import SupervisedSettings
 from components.storage.checkpoints import CheckpointFolder
+from components.training.divergence import is_sound_loss, refuse_unsound, with_loss
 from components.training.optimisation import create_optimiser
+from components.training.preemption import orderly_steps, stop_here_if_asked
 from components.training.preference.bradley_terry import bradley_terry_loss, pair_accuracy
 from components.training.preference.checkpoints import TuningCheckpoints
 from components.training.preference.prompt_pairs import PromptPairs, group_pairs, pair_positions, plan_batches
@@ -54,8 +57,9 @@ def tune_reward_model(
         checkpoints: of this model alone.
     Raises:
         DataError: no pairs.
-        Diverged: the loss is not finite.
-        StorageError: the checkpoint is damaged, or was made on other pairs.
+        Diverged: a loss or a gradient is not finite, or a loss is far above those before.
+        Preempted: a stop was asked for; the state is saved.
+        StorageError: the checkpoint is damaged, was made on other pairs, or cannot be written.
     """
 
     def loss(chosen_P: Tensor, rejected_P: Tensor, margins_P: Tensor) -> Tensor:
@@ -88,21 +92,31 @@ def tune_scores(
     attach_adapters(model, settings.adapters, seed=seed)
     optimiser = create_optimiser(model, shape, precision=settings.precision)
     plan = plan_batches(groups, steps=settings.steps, batch_pairs=settings.batch_samples, seed=seed)
-    identity = {"pairs": digest_value([pair.id for pair in pairs])}
+    identity = {"pairs": pairs_digest(pairs)}
     saved = TuningCheckpoints(checkpoints, model, optimiser, recorder, identity, steps=settings.steps, what="a reward model")
-    for step in range(saved.resume(), settings.steps):
-        batch = [groups[index] for index in plan[step]]
-        optimiser.set_rate(learning_rate(step, steps=settings.steps, settings=shape))
-        optimiser.zero_grad(set_to_none=True)
-        value, accuracy = _accumulate(model, batch, loss=loss, settings=settings, margin_scale=margin_scale)
-        norm = float(nn.utils.clip_grad_norm_(model.parameters(), shape.clip_norm))
-        if not (value - value == 0 and norm - norm == 0):
-            raise Diverged(f"reward model {name}: step {step}: loss {value}, gradient norm {norm}; lower reward_models.tuning.optimiser.learning_rate")
-        optimiser.step()
-        recorder.metrics({f"{name}/loss": value, f"{name}/accuracy": accuracy}, step=step)
-        recorder.progress(step + 1, settings.steps, loss=value)
-        if (step + 1) % settings.checkpoint_every == 0 or step + 1 == settings.steps:
-            saved.save(step + 1)
+    with orderly_steps(checkpoints):
+        for step in range(saved.resume(), settings.steps):
+            batch = [groups[index] for index in plan[step]]
+            optimiser.set_rate(learning_rate(step, steps=settings.steps, settings=shape))
+            optimiser.zero_grad(set_to_none=True)
+            value, accuracy = _accumulate(model, batch, loss=loss, settings=settings, margin_scale=margin_scale)
+            norm = float(nn.utils.clip_grad_norm_(model.parameters(), shape.clip_norm))
+            if not (is_sound_loss(value, saved.losses, spike_limit=settings.spike_limit) and math.isfinite(norm)):
+                reason = f"reward model {name}: loss {value:.4g}, gradient norm {norm:.4g}"
+                saved.stop(step, reason=reason, batch=batch, values={"loss": value, "gradient_norm": norm})
+            optimiser.step()
+            saved.losses = with_loss(saved.losses, value)
+            recorder.metrics({f"{name}/loss": value, f"{name}/accuracy": accuracy}, step=step)
+            recorder.progress(step + 1, settings.steps, loss=value)
+            if (step + 1) % settings.checkpoint_every == 0 or step + 1 == settings.steps:
+                saved.save(step + 1)
+            stop_here_if_asked(partial(saved.save, step + 1), checkpoints=checkpoints, done=step + 1, total=settings.steps)
+    refuse_unsound(trained_state(model), step=settings.steps, checkpoints=checkpoints)
+
+
+def pairs_digest(pairs: Sequence[PreferencePair]) -> str:
+    """Return the digest of what a reward model is tuned on: every pair's texts and margin, in order."""
+    return digest_value([pair.model_dump(mode="json") for pair in pairs])
 
 
 @torch.no_grad()

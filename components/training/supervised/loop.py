@@ -7,16 +7,28 @@ same record, as an undisturbed one.
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from torch import Tensor
 
-from components.errors import Diverged, StorageError
-from components.modeling.adapters import load_trained_state, trained_state
+from components.errors import StorageError
+from components.modeling.adapters import trained_state
 from components.recorder import Recorder
+from components.settings.engine import EngineSettings
 from components.settings.training import SupervisedSettings
-from components.storage.checkpoints import Checkpoint, CheckpointFolder, restore_rng_state, rng_state
-from components.training.optimisation import create_optimiser, restore_training, step_optimiser, training_tensors
+from components.storage.checkpoints import Checkpoint, CheckpointFolder
+from components.storage.random_states import random_states, restore_random_states
+from components.training.divergence import (
+    Evidence,
+    gradient_norm,
+    is_sound_loss,
+    refuse_unsound,
+    stop_as_diverged,
+    with_loss,
+)
+from components.training.engines.creation import create_engine
+from components.training.engines.sharing import Pass
+from components.training.preemption import orderly_steps, stop_here_if_asked
 from components.training.schedule import learning_rate
 from components.training.selection import Measure
 from components.training.supervised.examples import Example, examples_digest
@@ -25,7 +37,6 @@ from components.training.supervised.loss import mean_loss, micro_batches, summed
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-SPIKE_WINDOW = 20  # steps whose mean loss a new loss is compared with
 
 
 @dataclass(frozen=True)
@@ -87,11 +98,16 @@ class SupervisedRun:
         measure: Measure | None = None,
         recorder: Recorder | None = None,
         checkpoints: CheckpointFolder | None = None,
+        engine: EngineSettings | None = None,
+        names: Sequence[str] = (),
     ) -> None:
-        """Args: validation: whose loss is looked at; measure: a score of the model, to be maximised in place of that loss."""
-        self.model, self.examples, self.plan, self.settings = model, examples, plan, settings
-        self.validation, self.measure, self.recorder, self.checkpoints = validation, measure, recorder, checkpoints
-        self.optimiser = create_optimiser(model, settings.optimiser, precision=settings.precision)
+        """Args: validation: whose loss is looked at; measure: a score of the model, to be maximised in place of that loss;
+        names: the examples' ids, for what is said of a batch that diverged; their places where there are none.
+        """
+        self.examples, self.plan, self.settings = examples, plan, settings
+        self.validation, self.measure, self.checkpoints, self.names = validation, measure, checkpoints, names
+        self.engine = create_engine(model, settings.optimiser, engine, precision=settings.precision)
+        self.recorder = recorder if self.engine.ranks.is_main else None
         self.progress = _Progress()
         self.best: dict[str, Tensor] = {}
         self.digest = examples_digest(examples, plan) if checkpoints else ""
@@ -100,16 +116,23 @@ class SupervisedRun:
         """Train to the end of the plan, or until patience is spent; keep the best weights where patience is set.
 
         Raises:
-            Diverged: a loss is not a number or far above the steps before.
-            StorageError: the checkpoint is damaged or of another run.
+            Diverged: a loss or a gradient is not a number, or a loss is far above the steps before.
+            Preempted: a stop was asked for; the state is saved.
+            StorageError: the checkpoint is damaged or of another run, or cannot be written.
         """
-        self._resume()
-        if self.validation and not self.progress.looks:
-            self._look(step=0)
-        while self.progress.step < len(self.plan) and not self._is_patience_spent():
-            self._step()
+        with orderly_steps(self.checkpoints):
+            self._resume()
+            if self.validation and not self.progress.looks:
+                self._look(step=0)
+            while self.progress.step < len(self.plan) and not self._is_patience_spent():
+                self._step()
+                stop_here_if_asked(
+                    self._save, checkpoints=self.checkpoints, done=self.progress.step, total=len(self.plan), ranks=self.engine.ranks
+                )
         if self.best:
-            load_trained_state(self.model, self.best)
+            self.engine.load_weights(self.best)
+        self.engine.finish()
+        refuse_unsound(trained_state(self.engine.whole), step=self.progress.step, checkpoints=self._written())
         return self._result()
 
     def _step(self) -> None:
@@ -117,16 +140,20 @@ class SupervisedRun:
         batch = [self.examples[index] for index in self.plan[step]]
         targets = sum(example.targets for example in batch)
         loss = 0.0
-        for part in micro_batches(batch, micro_tokens=self.settings.micro_tokens):
-            part_loss = summed_loss(self.model, part, precision=self.settings.precision, recompute=self.settings.recompute) / targets
-            part_loss.backward()
-            loss += float(part_loss.detach())
-        self._check(loss, step)
+        for part in self._passes(batch):
+            part_loss = summed_loss(self.engine.model, part.items, precision=self.settings.precision, recompute=self.settings.recompute) / targets
+            self.engine.backward(part_loss, part)
+            loss += float(part_loss.detach()) * part.is_counted
+        (loss,) = self.engine.ranks.total([loss])
+        if not is_sound_loss(loss, self.progress.losses, spike_limit=self.settings.spike_limit):
+            self._stop(step, loss=loss, norm=gradient_norm(self.engine.whole))
         rate = learning_rate(step, steps=len(self.plan), settings=self.settings.optimiser)
-        norm = step_optimiser(self.optimiser, rate=rate, clip_norm=self.settings.optimiser.clip_norm)
+        norm = self.engine.step(rate=rate, clip_norm=self.settings.optimiser.clip_norm)
+        if not math.isfinite(norm):
+            self._stop(step, loss=loss, norm=norm)
         self.progress.step += 1
         self.progress.tokens += sum(len(example.ids) for example in batch)
-        self.progress.losses = [*self.progress.losses[1 - SPIKE_WINDOW :], loss]
+        self.progress.losses = with_loss(self.progress.losses, loss)
         self._record({"loss": loss, "learning_rate": rate, "gradient_norm": norm, "tokens": self.progress.tokens})
         if self.validation and (
             self.progress.step % self.settings.validate_every == 0 or self.progress.step == len(self.plan)
@@ -139,28 +166,44 @@ class SupervisedRun:
         ):
             self._save()
 
-    def _check(self, loss: float, step: int) -> None:
-        recent = self.progress.losses
-        limit = sum(recent) / len(recent) + self.settings.spike_limit if len(recent) >= SPIKE_WINDOW - 1 else math.inf
-        if math.isfinite(loss) and loss <= limit:
-            return
-        self.optimiser.zero_grad(set_to_none=True)
-        raise Diverged(
-            f"loss {loss:.4g} at step {step} (mean of the {len(recent)} steps before: {sum(recent) / max(1, len(recent)):.4g}); "
-            "the weights are those of the step before and the newest checkpoint is kept: lower optimiser.learning_rate or look at the data"
+    def _passes(self, batch: Sequence[Example]) -> list[Pass[Example]]:
+        micro_tokens = self.settings.micro_tokens
+        return self.engine.passes(
+            batch, tokens=lambda example: len(example.ids), cut=lambda part: micro_batches(part, micro_tokens=micro_tokens)
         )
+
+    def _stop(self, step: int, *, loss: float, norm: float) -> NoReturn:
+        self.engine.clear()
+        recent = self.progress.losses
+        mean = sum(recent) / max(1, len(recent))
+        evidence = Evidence(
+            step=step, reason=f"loss {loss:.4g}, gradient norm {norm:.4g} (mean loss of the {len(recent)} steps before: {mean:.4g})",
+            batch=[self.names[index] if self.names else str(index) for index in self.plan[step]], losses_before=recent,
+            values={"loss": loss, "gradient_norm": norm, "spike_limit": self.settings.spike_limit},
+        )  # fmt: skip
+        stop_as_diverged(evidence, checkpoints=self._written(), advice="lower optimiser.learning_rate or look at the data")
+
+    def _written(self) -> CheckpointFolder | None:
+        """Return where this rank writes; None on the others."""
+        return self.checkpoints if self.engine.ranks.is_main else None
 
     def _look(self, *, step: int) -> None:
         loss = mean_loss(
-            self.model, self.validation, precision=self.settings.precision, micro_tokens=self.settings.micro_tokens
+            self.engine.model, self.validation, precision=self.settings.precision, micro_tokens=self.settings.micro_tokens
         )
-        look = Look(step, loss, self.measure(self.model) if self.measure else None)
+        look = Look(step, loss, self._measured())
         self.progress.looks.append(look)
         if self.recorder:
             score = {} if look.score is None else {"validation_score": look.score}
             self.recorder.metrics({"validation_loss": loss, **score}, step=step)
         if self.settings.patience and self.progress.best is look:
-            self.best = {name: value.detach().clone() for name, value in trained_state(self.model).items()}
+            self.best = self.engine.weights()
+
+    def _measured(self) -> float | None:
+        if self.measure is None:
+            return None
+        with self.engine.gathered() as model:
+            return self.engine.ranks.from_main(self.measure(model))
 
     def _is_patience_spent(self) -> bool:
         return bool(self.settings.patience) and self.progress.looks_without_gain >= self.settings.patience
@@ -171,18 +214,17 @@ class SupervisedRun:
             self.recorder.progress(self.progress.step, len(self.plan), loss=values["loss"])
 
     def _save(self) -> None:
-        assert self.checkpoints is not None
-        tensors = training_tensors(self.model, self.optimiser) | {
-            f"best.{name}": value for name, value in self.best.items()
-        }
+        if self.checkpoints is None:
+            return
         state: dict[str, Any] = {
-            "progress": asdict(self.progress), "data": self.digest, "rng": rng_state(),
+            "progress": asdict(self.progress), "data": self.digest, "rng": random_states(),
             "record": self.recorder.position() if self.recorder else 0,
         }  # fmt: skip
-        self.checkpoints.save(self.progress.step, tensors=tensors, state=state)
+        best = {f"best.{name}": value for name, value in self.best.items()}
+        self.engine.save(self.checkpoints, self.progress.step, state=state, extra=best)
 
     def _resume(self) -> None:
-        checkpoint, warnings = self.checkpoints.latest() if self.checkpoints else (None, [])
+        checkpoint, warnings = self.engine.latest(self.checkpoints) if self.checkpoints else (None, [])
         if checkpoint is None:
             # Names where this run's record begins, so that one cut before its first checkpoint is not counted twice.
             if self.checkpoints:
@@ -199,13 +241,13 @@ class SupervisedRun:
             raise StorageError(
                 "the checkpoint was made on other samples or another order of them; delete its folder to start anew"
             )
-        restore_training(self.model, self.optimiser, checkpoint.tensors)
+        self.engine.restore_tensors(checkpoint.tensors)
         self.best = {
             name.removeprefix("best."): value for name, value in checkpoint.tensors.items() if name.startswith("best.")
         }
         saved = checkpoint.state["progress"]
         self.progress = _Progress(**{**saved, "looks": [Look(**look) for look in saved["looks"]]})
-        restore_rng_state(checkpoint.state["rng"])
+        restore_random_states(checkpoint.state["rng"])
 
     def _result(self) -> TuningResult:
         done = self.progress

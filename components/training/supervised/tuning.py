@@ -8,6 +8,7 @@ from components.conversations import Sample
 from components.errors import DataError
 from components.modeling.adapters import attach_adapters
 from components.recorder import Recorder
+from components.settings.engine import EngineSettings
 from components.settings.training import SupervisedSettings
 from components.storage.checkpoints import CheckpointFolder
 from components.training.selection import Measure
@@ -34,6 +35,7 @@ def tune(
     level_overlap: float | None = None,
     validation: Sequence[Sample] = (),
     measure: Measure | None = None,
+    engine: EngineSettings | None = None,
 ) -> TuningResult:
     """Tune a model in place on the assistant turns of samples; with adapters where the settings ask for them.
 
@@ -42,6 +44,7 @@ def tune(
         level_overlap: where given, samples go from level 1 to 3 within each group, overlapping by so many levels; else shuffled.
         validation: samples whose loss is looked at every `settings.validate_every` steps.
         measure: a score of the model, taken at each look; where given, the best score is the optimum, not the lowest loss.
+        engine: what trains; None: torch in this process.
     Raises:
         DataError: no sample fits the model's context.
         Diverged, StorageError: see `SupervisedRun.run`.
@@ -67,7 +70,8 @@ def tune(
     attach_adapters(model, settings.adapters, seed=seed)
     run = SupervisedRun(
         model, [example for _, example in fitting], plan, settings=settings, recorder=recorder, checkpoints=checkpoints,
-        validation=_present(chat_examples(tokenizer, validation, context=context)), measure=measure,
+        validation=_present(chat_examples(tokenizer, validation, context=context)), measure=measure, engine=engine,
+        names=[sample.id for sample, _ in fitting],
     )  # fmt: skip
     return dataclasses.replace(run.run(), skipped=skipped)
 
@@ -82,6 +86,7 @@ def pretrain(
     recorder: Recorder | None = None,
     checkpoints: CheckpointFolder | None = None,
     validation: Sequence[str] = (),
+    engine: EngineSettings | None = None,
 ) -> TuningResult:
     """Train a model in place on plain texts, each isolated, `settings.batch_tokens` tokens a step.
 
@@ -101,7 +106,7 @@ def pretrain(
     attach_adapters(model, settings.adapters, seed=seed)
     run = SupervisedRun(
         model, examples, plan, settings=settings, recorder=recorder, checkpoints=checkpoints,
-        validation=text_examples(tokenizer, validation, context=context),
+        validation=text_examples(tokenizer, validation, context=context), engine=engine,
     )  # fmt: skip
     return run.run()
 

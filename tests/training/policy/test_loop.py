@@ -1,15 +1,24 @@
 """The GRPO loop end to end on a tiny model: it learns, and a killed run goes on to the same bits."""
 
+import dataclasses
+import json
+import math
+import os
+import signal
+
 import pytest
 import torch
 
-from components.errors import Diverged, StorageError
+from components.errors import Diverged, Preempted, StorageError
 from components.generation.native_sampler import NativeSampler
 from components.recorder import Recorder, read_record
 from components.storage.checkpoints import CheckpointFolder
 from components.training.policy.groups import PolicyPrompt
-from components.training.policy.loop import optimise_policy, prompts_for_epochs, refuse_drift_at_start
+from components.training.policy.loop import optimise_policy
+from components.training.policy.prompts import prompts_for_epochs
+from components.training.policy.refusals import refuse_drift_at_start
 from components.training.policy.update import UpdateStatistics
+from components.training.preemption import stop_signals
 
 
 class Killed(Exception):
@@ -140,6 +149,9 @@ def test_a_checkpoint_of_other_prompts_is_refused(
     _train(tiny_model(), tiny_tokenizer, toy_prompts, vowel_reward, settings, tmp_path)
     with pytest.raises(StorageError, match="another prompts"):
         _train(tiny_model(), tiny_tokenizer, toy_prompts[:-1], vowel_reward, settings, tmp_path)
+    changed = [dataclasses.replace(toy_prompts[0], ids=toy_prompts[0].ids[:-1]), *toy_prompts[1:]]  # under the same id
+    with pytest.raises(StorageError, match="another prompts"):
+        _train(tiny_model(), tiny_tokenizer, changed, vowel_reward, settings, tmp_path)
 
 
 def test_an_unscored_answer_leaves_no_trace_in_the_weights(tmp_path, tiny_model, tiny_tokenizer, toy_prompts, toy_settings):
@@ -169,6 +181,68 @@ def test_a_checkpoint_of_another_reference_is_refused(
         _train(tiny_model(seed=4), tiny_tokenizer, toy_prompts, vowel_reward, settings, tmp_path)
 
 
+class PoisoningRecorder(Recorder):
+    """Spoils a weight after the metrics of a step, as a fault of the hardware would."""
+
+    def __init__(self, folder, *, model, after):
+        super().__init__(folder)
+        self.model, self.after = model, after
+
+    def metrics(self, values, *, step):
+        super().metrics(values, step=step)
+        if step == self.after and "kl" in values:
+            poison(self.model)
+
+
+@pytest.mark.parametrize("moment", ["before sampling", "before the update"])
+def test_a_poisoned_weight_stops_the_run_and_the_evidence_is_kept(
+    moment, tmp_path, tiny_model, tiny_tokenizer, toy_prompts, vowel_reward, toy_settings
+):
+    model, calls = tiny_model(), iter(range(1000))
+
+    def reward(prompts, texts):
+        if next(calls) == 5 and moment == "before the update":
+            poison(model)
+        return vowel_reward(prompts, texts)
+
+    with pytest.raises(Diverged, match=r"step 5: .*\(kept: the state after step 4; evidence: .*diverged\.json\)"):
+        optimise_policy(
+            model, toy_prompts, reward, sampler=NativeSampler(model, tiny_tokenizer), settings=toy_settings(steps=14), seed=11,
+            recorder=PoisoningRecorder(tmp_path / "record", model=model, after=4 if moment == "before sampling" else -1),
+            checkpoints=CheckpointFolder(tmp_path / "checkpoints", key="k"),
+        )  # fmt: skip
+    evidence = json.loads((tmp_path / "checkpoints" / "diverged.json").read_text())
+    assert (evidence["step"], evidence["last_good_step"], len(evidence["losses_before"])) == (5, 4, 5)
+    assert sorted(evidence["batch"]) == sorted(prompt.id for prompt in toy_prompts)
+    checkpoint, _ = CheckpointFolder(tmp_path / "checkpoints", key="k").latest()
+    assert checkpoint.step == 4 and all(tensor.isfinite().all() for tensor in checkpoint.tensors.values())
+
+
+def poison(model):
+    with torch.no_grad():
+        model.model.norm.weight[0] = math.nan
+
+
+def test_told_to_stop_the_run_goes_on_later_to_the_same_weights_and_metrics(
+    tmp_path, tiny_model, tiny_tokenizer, toy_prompts, vowel_reward, toy_settings
+):
+    settings = toy_settings(steps=9)
+    whole, calls = tiny_model(), iter(range(1000))
+    _train(whole, tiny_tokenizer, toy_prompts, vowel_reward, settings, tmp_path / "whole")
+
+    def reward(prompts, texts):
+        if next(calls) == 5:
+            os.kill(os.getpid(), signal.SIGTERM)
+        return vowel_reward(prompts, texts)
+
+    with stop_signals(grace_seconds=30), pytest.raises(Preempted, match="saved after step 6 of 9"):
+        _train(tiny_model(), tiny_tokenizer, toy_prompts, reward, settings, tmp_path / "cut")
+    resumed = tiny_model()
+    _train(resumed, tiny_tokenizer, toy_prompts, vowel_reward, settings, tmp_path / "cut")
+    assert all(torch.equal(whole.state_dict()[name], value) for name, value in resumed.state_dict().items())
+    assert _metrics(tmp_path / "whole") == _metrics(tmp_path / "cut")
+
+
 def test_a_kl_above_the_limit_stops_the_run_and_keeps_the_checkpoint(
     tmp_path, tiny_model, tiny_tokenizer, toy_prompts, vowel_reward, toy_settings
 ):
@@ -178,6 +252,7 @@ def test_a_kl_above_the_limit_stops_the_run_and_keeps_the_checkpoint(
         _train(tiny_model(), tiny_tokenizer, toy_prompts, vowel_reward, settings, tmp_path)
     checkpoint, warnings = CheckpointFolder(tmp_path / "checkpoints", key="k").latest()
     assert checkpoint is not None and not warnings
+    assert json.loads((tmp_path / "checkpoints" / "diverged.json").read_text())["values"]["kl"] > 0.5
     assert all(tensor.isfinite().all() for tensor in checkpoint.tensors.values())
 
 

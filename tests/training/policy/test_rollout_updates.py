@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from components.training.optimisation import create_optimiser
+from components.training.engines.torch_engine import TorchEngine
 from components.training.policy.groups import Answer, LiveGroup
 from components.training.policy.rollout_updates import cut_evenly, update_on_rollout, whole_rollout
 from components.training.policy.scoring import answer_logprobs, pack_groups
@@ -33,7 +33,7 @@ def test_in_the_second_update_the_ratio_leaves_one_and_tokens_are_clipped(tiny_m
     # The same answers again: the first update has moved their probabilities away from those they were drawn with.
     model, settings = tiny_model(), toy_settings(updates_per_rollout=2, kl_weight=0.0)
     first, second = update_on_rollout(
-        model, None, create_optimiser(model, settings.optimiser), [group(1), group(1)], settings=settings, learning_rate=RATE
+        TorchEngine(model, settings.optimiser, norm_order="model"), None, [group(1), group(1)], settings=settings, learning_rate=RATE
     )
     assert (first.ratio_error, first.clipped_sum) == (0.0, 0.0)
     assert second.ratio_error > 0.28
@@ -44,13 +44,13 @@ def test_the_second_update_is_that_of_the_clipped_surrogate_with_the_old_policy_
     settings = toy_settings(updates_per_rollout=2, kl_weight=0.0)
     whole, model = tiny_model(), tiny_model()
     _, second = update_on_rollout(
-        whole, None, create_optimiser(whole, settings.optimiser), [group(1), group(1)], settings=settings, learning_rate=RATE
+        TorchEngine(whole, settings.optimiser, norm_order="model"), None, [group(1), group(1)], settings=settings, learning_rate=RATE
     )
 
     # The same by hand: the old policy scored, one step taken, then min(r A, clip(r) A) over the tokens.
     with torch.no_grad():
         old_T, _ = answer_logprobs(model, pack_groups([group(1)]), temperature=1.0, precision="float32")
-    update_policy(model, None, create_optimiser(model, settings.optimiser), [group(1)], settings=settings, learning_rate=RATE)
+    update_policy(TorchEngine(model, settings.optimiser, norm_order="model"), None, [group(1)], settings=settings, learning_rate=RATE)
     model.zero_grad()
     new_T, _ = answer_logprobs(model, pack_groups([group(1)]), temperature=1.0, precision="float32")
     advantages_T = torch.tensor(group(1).advantages).repeat_interleave(6)
@@ -67,10 +67,10 @@ def test_one_update_needs_no_old_pass_and_equals_a_step_on_all_groups(tiny_model
     settings = toy_settings(kl_weight=0.0)
     groups, model, other = [group(1), group(2)], tiny_model(), tiny_model()
     (only,) = update_on_rollout(
-        model, None, create_optimiser(model, settings.optimiser), groups, settings=settings, learning_rate=RATE
+        TorchEngine(model, settings.optimiser, norm_order="model"), None, groups, settings=settings, learning_rate=RATE
     )
     assert (only.ratio_error, only.tokens) == (0.0, 48)
-    statistics = accumulate_gradients(other, None, groups, settings=settings)
+    statistics = accumulate_gradients(TorchEngine(other, settings.optimiser), None, groups, settings=settings)
     assert only.loss == statistics.loss
 
 

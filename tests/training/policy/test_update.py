@@ -6,6 +6,7 @@ import pytest
 import torch
 
 from components.errors import Diverged
+from components.training.engines.torch_engine import TorchEngine
 from components.training.policy.groups import Answer, LiveGroup, micro_batches
 from components.training.policy.losses.registry import LOSSES
 from components.training.policy.scoring import answer_logprobs, pack_groups
@@ -54,7 +55,7 @@ def test_micro_batches_change_neither_loss_nor_gradient(loss, tiny_model, toy_se
     for micro_tokens in (64, 10_000):
         model, reference = tiny_model(seed=3), tiny_model(seed=4)
         settings = toy_settings(loss=loss, micro_tokens=micro_tokens, kl_weight=0.05)
-        statistics = accumulate_gradients(model, reference, groups, settings=settings)
+        statistics = accumulate_gradients(TorchEngine(model, settings.optimiser), reference, groups, settings=settings)
         results.append((statistics.loss, statistics.kl_sum, gradients(model)))
     assert len(micro_batches(groups, 64)) == 2
     assert results[0][0] == pytest.approx(results[1][0], abs=1e-6)
@@ -84,7 +85,7 @@ def test_one_batch_of_eight_groups_equals_eight_of_one(loss, tiny_model, toy_set
         model = tiny_model(seed=3)
         assert len(micro_batches(eight, micro_tokens)) == passes
         settings = toy_settings(micro_tokens=micro_tokens, **options)
-        statistics = accumulate_gradients(model, tiny_model(seed=4), eight, settings=settings)
+        statistics = accumulate_gradients(TorchEngine(model, toy_settings().optimiser), tiny_model(seed=4), eight, settings=settings)
         results.append((statistics.loss, statistics.capped_sum, statistics.masked_sum, gradients(model)))
     assert 0 < results[0][1] < statistics.tokens and 0 < results[0][2] < statistics.tokens
     assert results[0][0] == pytest.approx(results[1][0], rel=1e-5, abs=1e-6)
@@ -97,7 +98,7 @@ def test_numerator_and_denominator_use_one_mask(tiny_model, toy_settings, groups
     settings = toy_settings(kl_weight=0.0)
     first = groups[0]
     kept = LiveGroup(first.prompt_ids, first.answers[:2], first.advantages[:2])
-    statistics = accumulate_gradients(tiny_model(), None, [kept, groups[1]], settings=settings)
+    statistics = accumulate_gradients(TorchEngine(tiny_model(), settings.optimiser), None, [kept, groups[1]], settings=settings)
     # dapo, ratio 1, tokens of both groups: −(3 · .5 + 1 · −.5 + 2 · .5 + 2 · −.5) / 8 = −.125
     assert statistics.loss == pytest.approx(-0.125, abs=1e-6)
     assert statistics.tokens == 8
@@ -105,8 +106,8 @@ def test_numerator_and_denominator_use_one_mask(tiny_model, toy_settings, groups
 
 def test_entropy_bonus_has_the_gradient_of_the_dense_entropy(tiny_model, toy_settings, groups):
     model, plain = tiny_model(), tiny_model()
-    accumulate_gradients(model, None, groups, settings=toy_settings(kl_weight=0.0, entropy_weight=0.1))
-    accumulate_gradients(plain, None, groups, settings=toy_settings(kl_weight=0.0))
+    accumulate_gradients(TorchEngine(model, toy_settings().optimiser), None, groups, settings=toy_settings(kl_weight=0.0, entropy_weight=0.1))
+    accumulate_gradients(TorchEngine(plain, toy_settings().optimiser), None, groups, settings=toy_settings(kl_weight=0.0))
     actual = gradients(model) - gradients(plain)
     dense = tiny_model()
     rows = []
@@ -123,15 +124,15 @@ def test_the_sampler_correction_reaches_the_update_and_is_counted(tiny_model, to
     # The fixture's sampler gave every token −1; a random policy over 310 gives about −5.7: π_old / s is far below any cap.
     settings = toy_settings(kl_weight=0.0, importance_cap=2.0)
     corrected, plain, masked = tiny_model(), tiny_model(), tiny_model()
-    statistics = accumulate_gradients(corrected, None, groups, settings=settings)
-    accumulate_gradients(plain, None, groups, settings=toy_settings(kl_weight=0.0))
+    statistics = accumulate_gradients(TorchEngine(corrected, toy_settings().optimiser), None, groups, settings=settings)
+    accumulate_gradients(TorchEngine(plain, toy_settings().optimiser), None, groups, settings=toy_settings(kl_weight=0.0))
     assert statistics.capped_sum == 0 and statistics.sampler_gap_sum / statistics.tokens > 4
     assert gradients(corrected).norm() < 0.05 * gradients(plain).norm()
-    statistics = accumulate_gradients(masked, None, groups, settings=toy_settings(kl_weight=0.0, sequence_gap_limit=1.0))
+    statistics = accumulate_gradients(TorchEngine(masked, toy_settings().optimiser), None, groups, settings=toy_settings(kl_weight=0.0, sequence_gap_limit=1.0))
     assert statistics.metrics()["importance_masked_share"] == 1.0
     assert gradients(masked).eq(0).all()
     likely = [LiveGroup(g.prompt_ids, tuple(replace(a, sampler_logprobs=(-9.0,) * len(a.ids)) for a in g.answers), g.advantages) for g in groups]
-    statistics = accumulate_gradients(tiny_model(), None, likely, settings=settings)
+    statistics = accumulate_gradients(TorchEngine(tiny_model(), toy_settings().optimiser), None, likely, settings=settings)
     assert statistics.metrics()["importance_capped_share"] == 1.0
 
 
@@ -143,7 +144,7 @@ def test_the_stop_token_is_learnt_like_any_other(tiny_model, toy_settings, tiny_
     batch = [LiveGroup(prompt, (answer((50, stop)), answer((50, 51))), (1.0, -1.0))]
     _, _, targets_T = pack_groups(batch)
     assert targets_T.tolist() == [50, stop, 50, 51]
-    statistics = accumulate_gradients(model, None, batch, settings=toy_settings(kl_weight=0.0))
+    statistics = accumulate_gradients(TorchEngine(model, toy_settings().optimiser), None, batch, settings=toy_settings(kl_weight=0.0))
     assert statistics.tokens == 4
     before = _probability(model, [*prompt, 50], stop)
     with torch.no_grad():
@@ -164,7 +165,7 @@ def test_an_empty_answer_beside_others_changes_only_the_number_of_answers(tiny_m
         results = []
         for group in (first, with_empty):
             model = tiny_model()
-            accumulate_gradients(model, None, [group], settings=toy_settings(loss=loss, kl_weight=0.0))
+            accumulate_gradients(TorchEngine(model, toy_settings().optimiser), None, [group], settings=toy_settings(loss=loss, kl_weight=0.0))
             results.append(gradients(model))
         torch.testing.assert_close(results[1], results[0] * share, rtol=0, atol=1e-6)
 

@@ -1,16 +1,20 @@
 """Direct preference tuning: it starts at its reference, learns what is preferred, and a killed run is the undisturbed one."""
 
+import json
 import math
+import os
+import signal
 from functools import partial
 
 import pytest
 import torch
 
 from components.conversations import Message, PreferencePair
-from components.errors import DataError, Diverged, StorageError
+from components.errors import DataError, Diverged, Preempted, StorageError
 from components.modeling.tokenizers import encode_samples
 from components.recorder import Recorder, read_record
 from components.storage.checkpoints import CheckpointFolder
+from components.training.preemption import stop_signals
 from components.training.preference import answer_logprobs
 from components.training.preference.answer_logprobs import encode_whole_answers, reference_logprobs
 from components.training.preference.direct import tune_on_preferences
@@ -191,9 +195,55 @@ def test_a_loss_that_is_no_number_stops_before_the_weights_are_touched(tmp_path,
     with torch.no_grad():
         model.model.norm.weight[0] = math.nan
     before = weights(model).clone()
-    with pytest.raises(Diverged, match="step 0: loss is nan"):
+    with pytest.raises(Diverged, match=r"step 0: .*loss is nan"):
         tune_on_preferences(model, toy_tokenizer, toy_pairs(6, 1), settings=direct_settings(), seed=1, recorder=Recorder(tmp_path))
     assert torch.equal(weights(model).nan_to_num(9.0), before.nan_to_num(9.0))
+
+
+class ActingRecorder(Recorder):
+    """Does something after the metrics of one step."""
+
+    def __init__(self, folder, *, after, act):
+        super().__init__(folder)
+        self.after, self.act = after, act
+
+    def metrics(self, values, *, step):
+        super().metrics(values, step=step)
+        if step == self.after:
+            self.act()
+
+
+def test_a_poisoned_weight_stops_the_run_and_the_evidence_is_kept(tmp_path, toy_model, toy_tokenizer, toy_pairs, direct_settings):
+    model, pairs = toy_model(), toy_pairs(24, 1)
+
+    def poison():
+        with torch.no_grad():
+            model.model.norm.weight[0] = math.nan
+
+    with pytest.raises(Diverged, match=r"step 4: .*loss is nan.*kept: the state after step 3; evidence: .*diverged\.json"):
+        tune_on_preferences(
+            model, toy_tokenizer, pairs, settings=direct_settings(steps=8, checkpoint_every=3), seed=1,
+            recorder=ActingRecorder(tmp_path, after=3, act=poison), checkpoints=CheckpointFolder(tmp_path / "checkpoints", key="k"),
+        )  # fmt: skip
+    evidence = json.loads((tmp_path / "checkpoints" / "diverged.json").read_text())
+    assert (evidence["step"], evidence["last_good_step"], evidence["values"]["loss"], len(evidence["losses_before"])) == (4, 3, "nan", 4)
+    assert evidence["batch"] and set(evidence["batch"]) <= {pair.id for pair in pairs}
+
+
+def test_told_to_stop_the_run_goes_on_later_to_the_same_weights(tmp_path, toy_model, toy_tokenizer, toy_pairs, direct_settings):
+    def attempt(folder, after):
+        model = toy_model()
+        tune_on_preferences(
+            model, toy_tokenizer, toy_pairs(24, 1), settings=direct_settings(steps=8, checkpoint_every=50), seed=1, validation=toy_pairs(9, 2),
+            recorder=ActingRecorder(folder, after=after, act=lambda: os.kill(os.getpid(), signal.SIGTERM)),
+            checkpoints=CheckpointFolder(folder / "checkpoints", key="k"),
+        )  # fmt: skip
+        return weights(model)
+
+    with stop_signals(grace_seconds=60), pytest.raises(Preempted, match="saved after step 6 of 8"):
+        attempt(tmp_path / "cut", 5)
+    assert torch.equal(attempt(tmp_path / "cut", -1), attempt(tmp_path / "whole", -1))
+    assert metrics(tmp_path / "cut") == metrics(tmp_path / "whole")
 
 
 def test_a_plan_takes_whole_prompts_and_every_one_once_an_epoch(toy_tokenizer, toy_pairs):

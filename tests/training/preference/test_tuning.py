@@ -1,20 +1,24 @@
 """Tuning a reward model: it learns a preference, a prompt's pairs stay together, micro-batches do not matter."""
 
 import contextlib
+import json
+import os
 import random
+import signal
 from functools import partial
 
 import pytest
 import torch
 
 from components.conversations import Message, PreferencePair
-from components.errors import DataError, StorageError
+from components.errors import DataError, Diverged, Preempted, StorageError
 from components.modeling.models import create_model
 from components.modeling.tokenizers import train_tokenizer
 from components.recorder import Recorder, read_record
 from components.rewards.reward_model import RewardModel, create_reward_model, encode_answers, save_reward_model
 from components.settings.training import ModelSettings, SupervisedSettings
 from components.storage.checkpoints import CheckpointFolder
+from components.training.preemption import stop_signals
 from components.training.preference.bradley_terry import bradley_terry_loss, pair_accuracy
 from components.training.preference.prompt_pairs import group_pairs
 from components.training.preference.tuning import _accumulate, score_pairs, tune_reward_model
@@ -138,6 +142,62 @@ def test_a_checkpoint_of_other_pairs_is_refused(tmp_path, tokenizer):
                 reward_model(tokenizer), tokenizer, make_pairs(20, seed=seed), settings=settings(steps=2), centring=0.0, margin_scale=0.0,
                 seed=1, recorder=Recorder(tmp_path), name="toy", checkpoints=checkpoints,
             )  # fmt: skip
+
+
+def test_a_checkpoint_of_pairs_whose_texts_changed_is_refused(tmp_path, tokenizer):
+    checkpoints, pairs = CheckpointFolder(tmp_path / "checkpoints", key="k"), make_pairs(20, seed=1)
+    changed = [pairs[0].model_copy(update={"chosen": "rest and rest helps."}), *pairs[1:]]  # under the same id
+    for given, expectation in ((pairs, contextlib.nullcontext()), (changed, pytest.raises(StorageError, match="other pairs"))):
+        with expectation:
+            tune_reward_model(
+                reward_model(tokenizer), tokenizer, given, settings=settings(steps=2), centring=0.0, margin_scale=0.0,
+                seed=1, recorder=Recorder(tmp_path), name="toy", checkpoints=checkpoints,
+            )  # fmt: skip
+
+
+class ActingRecorder(Recorder):
+    """Does something after the metrics of one step."""
+
+    def __init__(self, folder, *, after: int, act) -> None:
+        super().__init__(folder)
+        self.after, self.act = after, act
+
+    def metrics(self, values, *, step):
+        super().metrics(values, step=step)
+        if step == self.after:
+            self.act()
+
+
+def _tune_acting(model, tokenizer, folder, *, after, act, steps=12):
+    tune_reward_model(
+        model, tokenizer, make_pairs(40, seed=1), settings=settings(steps=steps, checkpoint_every=5), centring=0.01, margin_scale=1.0,
+        seed=5, recorder=ActingRecorder(folder, after=after, act=act), name="toy", checkpoints=CheckpointFolder(folder / "checkpoints", key="k"),
+    )  # fmt: skip
+    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+
+
+@pytest.mark.parametrize(("factor", "after", "reason"), [(float("nan"), 6, "loss nan"), (-3000.0, 25, r"loss \d+.*mean loss of the 20")])
+def test_poisoned_weights_stop_the_tuning_and_the_evidence_is_kept(tmp_path, tokenizer, factor, after, reason):
+    model = reward_model(tokenizer)
+
+    def act():
+        with torch.no_grad():
+            model.score.weight.mul_(factor)
+
+    with pytest.raises(Diverged, match=rf"step {after + 1}: reward model toy: {reason}.*evidence: .*diverged\.json"):
+        _tune_acting(model, tokenizer, tmp_path, after=after, act=act, steps=40)
+    evidence = json.loads((tmp_path / "checkpoints" / "diverged.json").read_text())
+    assert (evidence["step"], evidence["last_good_step"]) == (after + 1, after // 5 * 5)
+    assert len(evidence["losses_before"]) == min(20, after + 1)
+    assert evidence["batch"] and set(evidence["batch"]) <= {f"1-{index}" for index in range(40)}
+
+
+def test_told_to_stop_the_tuning_goes_on_later_to_the_same_weights(tmp_path, tokenizer):
+    expected = _tune_acting(reward_model(tokenizer), tokenizer, tmp_path / "whole", after=-1, act=None)
+    with stop_signals(grace_seconds=30), pytest.raises(Preempted, match="saved after step 4 of 12"):
+        _tune_acting(reward_model(tokenizer), tokenizer, tmp_path / "cut", after=3, act=lambda: os.kill(os.getpid(), signal.SIGTERM))
+    assert torch.equal(_tune_acting(reward_model(tokenizer), tokenizer, tmp_path / "cut", after=-1, act=None), expected)
+    assert _metrics(tmp_path / "cut") == _metrics(tmp_path / "whole")
 
 
 def test_without_pairs_there_is_a_clear_error(tmp_path, tokenizer):

@@ -1,0 +1,85 @@
+"""A training stage on two processes by the one command: it publishes once, what one process publishes to 1e-5."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from components import layout
+from components.cases.case import Case
+from components.conversations import Message
+from components.documents import Document, write_jsonl
+from components.errors import SettingsError
+from components.launch.ranked_stage import ReadCheckpoints, execute_ranked_stage
+from components.recorder import read_record
+from components.storage.artifact_store import read_reference
+from components.storage.checkpoints import CheckpointFolder
+
+PROJECT = Path(__file__).parents[2]
+SMALL = {
+    "model": {"vocabulary": 512, "hidden": 32, "layers": 2, "heads": 4, "key_value_heads": 2, "head_dimension": 8, "intermediate": 48},
+    "pretraining": {"steps": 8, "batch_tokens": 256, "micro_tokens": 96, "validate_every": 4, "checkpoint_every": 3},
+}  # fmt: skip
+
+
+def _project(root: Path, *, strategy: str) -> Path:
+    documents = [Document(id=f"d{number}", type="textbook", source="s", text=f"Asthma note {number}: wheeze and night cough.") for number in range(60)]
+    write_jsonl(root / layout.DOCUMENTS, documents)
+    write_jsonl(root / layout.SENTENCES, [{"text": f"Asthma causes wheeze {n}.", "triple": ["asthma", "causes", str(n)], "template": "y"} for n in range(20)])
+    case = Case(
+        id="c", split="train", suite="verified", task="diagnosis", group="g", cluster="a", entities=("a",), combination="1", template="t",
+        messages=(Message(role="user", content="Wheeze. Diagnosis?"),), answer="J45.9", verifier="icd_diagnosis",
+    )  # fmt: skip
+    write_jsonl(root / layout.TRAIN_CASES, [case])
+    (root / "components").symlink_to(PROJECT / "components")
+    (root / "dvc.yaml").write_bytes((PROJECT / "dvc.yaml").read_bytes())
+    params = yaml.safe_load((PROJECT / "params.yaml").read_text(encoding="utf-8"))
+    for section, values in {**SMALL, "engine": {"strategy": strategy}, "run": {"threads": 1}}.items():
+        params[section].update(values)
+    (root / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    return root
+
+
+def _weights(root: Path) -> dict[str, torch.Tensor]:
+    return load_file(root / "var" / "store" / read_reference(root / layout.BASE).key / "model.safetensors")
+
+
+@pytest.mark.slow
+def test_torchrun_runs_a_stage_on_two_ranks(tmp_path):
+    one, two = _project(tmp_path / "one", strategy="single"), _project(tmp_path / "two", strategy="ddp")
+    scripts = Path(sys.executable).parent
+    stage = [str(scripts / "quarkmed"), "stage", "pretraining"]
+    for root, command in ((one, stage), (two, [str(scripts / "torchrun"), "--nproc-per-node", "2", "--no-python", *stage])):
+        done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=400)
+        assert done.returncode == 0, done.stderr[-3000:]
+        assert done.stdout.count("its record:") == 1
+    for name, value in _weights(one).items():
+        torch.testing.assert_close(_weights(two)[name], value, rtol=0, atol=1e-5)
+    records = [next((root / "var" / "work" / "pretraining").iterdir()) for root in (one, two)]
+    steps = [[entry["step"] for entry in read_record(folder) if entry["kind"] == "metrics"] for folder in records]
+    assert steps[0] == steps[1]
+
+
+@pytest.mark.parametrize("name", ["curate", "reward_models"])
+def test_a_stage_of_one_process_is_refused(tmp_path, name):
+    with pytest.raises(SettingsError, match=f"stage {name} runs in one process"):
+        execute_ranked_stage(name, root=str(_project(tmp_path, strategy="ddp")))
+
+
+def test_several_processes_without_a_strategy_are_refused(tmp_path):
+    with pytest.raises(SettingsError, match=r"engine\.strategy is single"):
+        execute_ranked_stage("pretraining", root=str(_project(tmp_path, strategy="single")))
+
+
+def test_a_follower_reads_checkpoints_and_writes_none(tmp_path):
+    main, follower = CheckpointFolder(tmp_path, key="k"), ReadCheckpoints(tmp_path, key="k")
+    follower.child("a").save(1, tensors={}, state={})
+    assert main.child("a").latest() == (None, [])
+    main.child("a").save(2, tensors={}, state={"x": 1})
+    follower.child("a").clear()
+    checkpoint, _ = follower.child("a").latest()
+    assert checkpoint is not None and checkpoint.state == {"x": 1}

@@ -1,0 +1,8 @@
+"""The engine's settings."""
+
+from components.settings.engine import EngineSettings
+
+
+def test_one_process_is_the_default():
+    assert EngineSettings().is_single
+    assert not EngineSettings(strategy="ddp").is_single

@@ -1,0 +1,165 @@
+"""Small runs for several processes: `python ranked_runs.py JOBS.json`, one job after another in one process group.
+
+A job: {"name", "loop": supervised | policy | export, "engine": {...}, "settings": changes, "killed_at": count or null}. Rank 0
+leaves `<name>.safetensors` (the weights at the end) and the record under `<name>/` beside the jobs file.
+"""
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import save_file
+
+from components.conversations import Message, Sample
+from components.generation.native_sampler import NativeSampler
+from components.modeling.models import create_model, load_model, save_model
+from components.modeling.tokenizers import encode_prompts, train_tokenizer
+from components.recorder import Recorder
+from components.settings.engine import EngineSettings
+from components.settings.training import ModelSettings, OptimiserSettings, PolicySettings, SupervisedSettings
+from components.storage.checkpoints import CheckpointFolder
+from components.training.engines.creation import create_engine
+from components.training.policy.groups import PolicyPrompt
+from components.training.policy.loop import optimise_policy
+from components.training.supervised.examples import chat_examples
+from components.training.supervised.loss import micro_batches, summed_loss
+from components.training.supervised.tuning import tune
+
+WORDS = ("asthma", "anaemia", "gout", "migraine", "eczema", "asthenia", "angina", "rickets")
+OPTIMISER = {"learning_rate": 3e-3, "warmup_steps": 2, "clip_norm": 0.5}
+
+
+class Killed(Exception):
+    """Stands for a kill, on all ranks at once."""
+
+
+class Countdown:
+    """Raises `Killed` at a call's number."""
+
+    def __init__(self, killed_at: int | None) -> None:
+        self.left = killed_at
+
+    def tick(self) -> None:
+        if self.left is not None:
+            self.left -= 1
+            if self.left < 0:
+                raise Killed
+
+
+def parts() -> tuple[Any, Any]:
+    tokenizer = train_tokenizer([f"what is {word}? {word} it is" for word in WORDS], vocabulary=512)
+    shape = ModelSettings(vocabulary=512, hidden=32, layers=2, heads=2, key_value_heads=1, head_dimension=16, intermediate=56, context=64)
+    return create_model(shape, tokenizer=tokenizer, seed=3), tokenizer
+
+
+def samples(count: int = 24) -> list[Sample]:
+    return [
+        Sample(
+            id=str(number), task="t", group="g",
+            messages=(
+                Message(role="user", content=f"what is {WORDS[number % 8]}?" * (1 + number % 3)),
+                Message(role="assistant", content=f"{WORDS[number % 8]} it is {number}"),
+            ),
+        )
+        for number in range(count)
+    ]  # fmt: skip
+
+
+def supervised(folder: Path, engine: EngineSettings, countdown: Countdown, changes: dict[str, Any]) -> Any:
+    model, tokenizer = parts()
+
+    def measure(_: Any) -> float:
+        countdown.tick()
+        return 0.0
+
+    settings = SupervisedSettings.model_validate(
+        {"optimiser": OPTIMISER, "steps": 6, "batch_samples": 7, "micro_tokens": 64, "validate_every": 1, "checkpoint_every": 2, "precision": "float32", **changes}
+    )
+    tune(
+        model, tokenizer, samples(), settings=settings, seed=3, recorder=Recorder(folder), validation=samples(4),
+        measure=None if settings.patience else measure,  # patience goes by the loss
+        checkpoints=CheckpointFolder(folder / "checkpoints", key="k"), engine=engine,
+    )  # fmt: skip
+    return model
+
+
+def policy(folder: Path, engine: EngineSettings, countdown: Countdown, changes: dict[str, Any]) -> Any:
+    model, tokenizer = parts()
+    ids = encode_prompts(tokenizer, [[Message(role="user", content=f"what is {word}?")] for word in WORDS])
+    prompts = [PolicyPrompt(word, "toy", tuple(prompt)) for word, prompt in zip(WORDS, ids, strict=True)]
+
+    def reward(asked: Any, texts: Any) -> list[dict[str, float | None]]:
+        countdown.tick()
+        return [{"correct": text.count("a") / max(len(text), 1)} for text in texts]
+
+    settings = PolicySettings.model_validate(
+        {
+            "optimiser": OPTIMISER, "steps": 5, "prompts_per_step": 5, "completions": 4, "max_new_tokens": 6, "epochs": 1, "precision": "float32",
+            "mask_truncated": False, "checkpoint_every": 2, "refill_rounds": 0, "micro_tokens": 64, "kl_limit": 50.0, **changes,
+        }
+    )
+    optimise_policy(
+        model, prompts, reward, sampler=NativeSampler(model, tokenizer), settings=settings, seed=11, recorder=Recorder(folder),
+        checkpoints=CheckpointFolder(folder / "checkpoints", key="k"), engine=engine,
+        measure=lambda whole: float(whole.get_output_embeddings().weight.detach().square().sum()),
+    )  # fmt: skip
+    return model
+
+
+def export(folder: Path, engine: EngineSettings, countdown: Countdown, changes: dict[str, Any]) -> Any:
+    """Train three steps, save, and check on every rank that the file holds the live weights."""
+    model, tokenizer = parts()
+    trained = create_engine(model, OptimiserSettings.model_validate(OPTIMISER), engine)
+    examples = [example for example in chat_examples(tokenizer, samples(6), context=64) if example]
+    for _ in range(3):
+        for part in trained.passes(examples, tokens=lambda item: len(item.ids), cut=lambda share: micro_batches(share, micro_tokens=64)):
+            trained.backward(summed_loss(trained.model, part.items, precision="float32") / 30, part)
+        trained.step(rate=3e-3, clip_norm=0.5)
+    with trained.gathered() as whole:
+        live = {name: value.detach().clone() for name, value in whole.state_dict().items()}
+    trained.finish()
+    if trained.ranks.is_main:
+        save_model(model, tokenizer, folder / "saved")
+    trained.ranks.wait()
+    exported = load_model(folder / "saved").state_dict()
+    assert set(exported) == set(live)
+    assert all(torch.equal(exported[name], live[name]) for name in live)
+    assert not torch.equal(live["lm_head.weight"], parts()[0].state_dict()["lm_head.weight"])
+    return model
+
+
+LOOPS = {"supervised": supervised, "policy": policy, "export": export}
+
+
+def run_job(job: dict[str, Any], folder: Path, *, is_main: bool) -> None:
+    """Run a job, and once more where it is killed at a count."""
+    engine = EngineSettings.model_validate(job["engine"])
+    loop, work, changes = LOOPS[job["loop"]], folder / job["name"], job.get("settings", {})
+    if job.get("killed_at") is not None:
+        try:
+            loop(work, engine, Countdown(job["killed_at"]), changes)
+        except Killed:
+            pass
+        else:
+            raise AssertionError(f"{job['name']} was not killed")
+    model = loop(work, engine, Countdown(None), changes)
+    if is_main:
+        save_file({name: value.detach().clone().contiguous() for name, value in model.state_dict().items()}, folder / f"{job['name']}.safetensors")
+
+
+def main() -> None:
+    from components.launch.torch_setup import prepare_torch
+    from components.training.engines.ranks import join_ranks
+
+    prepare_torch(1)
+    path = Path(sys.argv[1])
+    ranks = join_ranks()
+    for job in json.loads(path.read_text()):
+        run_job(job, path.parent, is_main=ranks.is_main)
+    torch.distributed.destroy_process_group()
+
+
+if __name__ == "__main__":
+    main()

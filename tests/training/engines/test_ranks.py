@@ -1,0 +1,50 @@
+"""One rank equals two: real processes over gloo, against the same runs in one process."""
+
+import pytest
+import torch
+
+ADAPTERS = {"adapters": {"rank": 4}}
+MORE = {"updates_per_rollout": 2, "validate_every": 2, "recompute": True, "loss": "gspo"}
+JOBS = [
+    {"name": "supervised", "loop": "supervised"},
+    {"name": "policy", "loop": "policy"},
+    {"name": "supervised-adapters", "loop": "supervised", "settings": ADAPTERS | {"patience": 9, "recompute": True}},
+    {"name": "policy-more", "loop": "policy", "settings": MORE},
+    {"name": "policy-adapters", "loop": "policy", "settings": ADAPTERS},
+]
+KILLED = [
+    {"name": "supervised-killed", "loop": "supervised", "killed_at": 4},  # at the look after step 4
+    {"name": "policy-killed", "loop": "policy", "killed_at": 3},
+    {"name": "policy-more-killed", "loop": "policy", "settings": MORE, "killed_at": 3},
+]
+
+
+@pytest.fixture(scope="module")
+def folders(tmp_path_factory, run_on_two_ranks, run_here):
+    """Return the folder of the runs in one process and of those on two ranks."""
+    one, two = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
+    run_on_two_ranks(two, [{**job, "engine": {"strategy": "ddp"}} for job in [*JOBS, *KILLED]])
+    run_here(one, JOBS)
+    return one, two
+
+
+@pytest.mark.parametrize("name", [job["name"] for job in JOBS])
+def test_two_ranks_end_with_the_weights_of_one(folders, comparison, name):
+    one, two = folders
+    comparison.assert_near(comparison.weights(two, name), comparison.weights(one, name))
+
+
+@pytest.mark.parametrize("name", [job["name"] for job in JOBS])
+def test_two_ranks_record_what_one_records(folders, comparison, name):
+    one, two = (comparison.metrics(folder, name) for folder in folders)
+    assert [step for step, _ in two] == [step for step, _ in one]
+    for (_, actual), (_, expected) in zip(two, one, strict=True):
+        assert actual == pytest.approx(expected, rel=1e-4, abs=1e-5)
+
+
+@pytest.mark.parametrize("name", ["supervised", "policy", "policy-more"])
+def test_a_killed_run_on_two_ranks_goes_on_to_the_same_bits(folders, comparison, name):
+    _, two = folders
+    expected, actual = comparison.weights(two, name), comparison.weights(two, f"{name}-killed")
+    assert all(torch.equal(actual[key], value) for key, value in expected.items())
+    assert comparison.metrics(two, f"{name}-killed") == comparison.metrics(two, name)
