@@ -28,12 +28,13 @@ precision, steps, settled = sys.argv[1], int(sys.argv[2]), int(sys.argv[3])
 tokenizer = train_tokenizer(["a few words"], vocabulary=512)
 shape = ModelSettings(vocabulary=512, hidden=32, layers=2, heads=2, key_value_heads=1, head_dimension=16, intermediate=64, context=128)
 model = create_model(shape, tokenizer=tokenizer, seed=1)
+vocabulary = model.get_input_embeddings().num_embeddings
 optimiser = create_optimiser(model, OptimiserSettings(learning_rate=1e-3))
 draw = random.Random(1)
 for step in range(steps):
     longest = draw.randint(4, 90)
     lengths = [draw.randint(3, longest) for _ in range(draw.randint(1, 12))]
-    batch = [Example(tuple(draw.randrange(300) for _ in range(length)), (False,) + (True,) * (length - 1)) for length in lengths]
+    batch = [Example(tuple(draw.randrange(vocabulary) for _ in range(length)), (False,) + (True,) * (length - 1)) for length in lengths]
     for part in micro_batches(batch, micro_tokens=2048):
         summed_loss(model, part, precision=precision).div(100).backward()
     step_optimiser(optimiser, rate=1e-3, clip_norm=1.0)
