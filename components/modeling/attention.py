@@ -13,7 +13,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from components.modeling.fused import normalise_backward, rotate
+from components.modeling.fused import normalise_backward, normalise_forward, rotate
 from components.modeling.packing import AttentionBlock, PackedBatch
 
 LONGEST_HELD = 640  # keys; above it scores are not held in memory
@@ -76,7 +76,7 @@ class _HeldAttention(torch.autograd.Function):
     def forward(ctx, joined, norm_weights, cosine, sine, shape, batch):  # type: ignore[no-untyped-def]
         raw, normed, scale = joined[:, : -shape.key_value_heads], None, None
         if norm_weights is not None:
-            normed, scale = torch.ops.aten._fused_rms_norm(raw, [shape.size], None, shape.epsilon)
+            normed, scale = normalise_forward(raw, shape.epsilon)
             raw = normed * norm_weights
         turned = rotate(raw, cosine, sine)
         queries, keys, values = turned[:, : shape.heads], turned[:, shape.heads :], joined[:, -shape.key_value_heads :]
