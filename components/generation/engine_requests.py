@@ -8,7 +8,6 @@ The logits under it may differ in the last bits with the batch, so an answer can
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Protocol
 
 from components.errors import ServiceError, SettingsError
@@ -39,8 +38,12 @@ class Engine(Protocol):
         """Return the log-probability, in nats at temperature 1, of every token of a sequence but its first."""
         ...
 
-    def reload(self, folder: Path) -> None:
-        """Take the weights of a safetensors folder, in place, and forget what was computed with the former ones."""
+    def call_workers(self, method: str, arguments: dict[str, Any]) -> None:
+        """Call a method of vLLM's workers, or of what we add to them (vllm_worker.py), by name on all of them."""
+        ...
+
+    def forget_prompts(self) -> None:
+        """Drop the keys and values kept of earlier prompts: they are of former weights."""
         ...
 
     def close(self) -> None:

@@ -6,7 +6,6 @@ only in development mode (`VLLM_SERVER_DEV_MODE=1`) and which ask for no key: ne
 
 from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 from typing import Any
 
 from components.errors import ServiceError
@@ -38,11 +37,12 @@ class ServerEngine:
         answers = self._each([completion_request(sequence, request, model=self.model) for sequence in sequences], lambda answer: answer)
         return [parsed_scores(answer, sequence) for answer, sequence in zip(answers, sequences, strict=True)]
 
-    def reload(self, folder: Path) -> None:
-        """Take new weights in place; see `Engine.reload`."""
-        for method, arguments in (("reload_weights", {"weights_path": str(folder)}), ("mend_tied_head", {})):
-            content = {"method": method, "kwargs": arguments, "timeout": self.call_seconds}
-            self._post("/collective_rpc", content)
+    def call_workers(self, method: str, arguments: dict[str, Any]) -> None:
+        """Call a method of all workers; see `Engine.call_workers`."""
+        self._post("/collective_rpc", {"method": method, "kwargs": arguments, "timeout": self.call_seconds})
+
+    def forget_prompts(self) -> None:
+        """Reset the prefix cache; see `Engine.forget_prompts`."""
         answer = self._post("/reset_prefix_cache", {})
         if answer is not None and not answer.get("success", True):
             raise ServiceError(f"{self.server.url}: the prefix cache could not be reset after new weights: it is in use; let nothing else use the server")

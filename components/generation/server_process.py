@@ -99,7 +99,7 @@ def server_command(
     options = {
         "model": folder, "served-model-name": model, "host": HOST, "port": port, "dtype": dtype, "max-model-len": context,
         "max-num-seqs": settings.sequences, "kv-cache-memory-bytes": int(settings.cache_gib * 2**30),
-        "logprobs-mode": "processed_logprobs", "generation-config": "vllm", "worker-extension-cls": EXTENSION, "seed": 0,
+        "logprobs-mode": "processed_logprobs", "generation-config": "vllm", "tensor-parallel-size": settings.workers, "worker-extension-cls": EXTENSION, "seed": 0,
     }  # fmt: skip
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
     return [str(python), "-m", "vllm.entrypoints.openai.api_server", *words, *(["--enforce-eager"] if settings.eager else [])]

@@ -4,7 +4,7 @@ After each sync the engine's log-probabilities of a few probes are compared with
 that fails is not asked again. Facts of vLLM 0.32 that this rests on: `reload_weights` replaces weights in place;
 `logprobs_mode="processed_logprobs"` gives log-probabilities at the sampling temperature, and at temperature 1 for greedy
 answers. The engine computes in processes of its own, so the trainer's threads and random numbers are left alone.
-Not covered: several GPUs, NCCL transfer between separate machines, sleep levels.
+Not covered: sleep levels.
 """
 
 import contextlib
@@ -26,6 +26,7 @@ from components.generation.engine_requests import (
 from components.generation.process_tree import child_processes, end_processes, has_ended, started_since
 from components.generation.sampler import Completion, Progress, SamplingOptions
 from components.generation.vllm_worker import EXTENSION
+from components.generation.weight_broadcast import WeightBroadcast
 from components.generation.weight_folder import WeightFolder
 from components.generation.weight_probes import (
     TOLERANCES,
@@ -59,7 +60,9 @@ class VllmSampler:
         context: int,
         dtype: "torch.dtype",
         tolerance: float | None = None,
+        weights: "WeightFolder | WeightBroadcast | None" = None,
     ) -> None:
+        """Args: weights: how they get to the engine; None: by a folder of this machine."""
         self.engine = engine
         self.tokenizer = tokenizer
         self.vocabulary, self.context = vocabulary, context
@@ -67,7 +70,7 @@ class VllmSampler:
         self.weights_version = 0
         self.scores: ProbeScores | None = None  # of the last sync
         self._probes = probe_sequences(vocabulary=vocabulary, context=context)
-        self.weights = WeightFolder(dtype=dtype)
+        self.weights = weights or WeightFolder(dtype=dtype)
         self._is_trusted = True
 
     def generate(
@@ -96,7 +99,9 @@ class VllmSampler:
             StorageError: the weights cannot be written.
         """
         self._is_trusted = False
-        self.engine.reload(self.weights.write(model, version=version))
+        self.weights.hand_over(model, version=version, engine=self.engine)
+        self.engine.call_workers("mend_tied_head", {})
+        self.engine.forget_prompts()
         scores = probe_scores(sequence_logprobs(model, self._probes), self.engine.score(self._probes))
         refuse_mismatch(scores, self.scores, tolerance=self.tolerance, version=version)
         self.scores, self.weights_version, self._is_trusted = scores, version, True
@@ -150,9 +155,14 @@ class ColocatedEngine:
             for output, sequence in zip(outputs, sequences, strict=True)
         ]
 
-    def reload(self, folder: Path) -> None:
-        """Take new weights in place; see `Engine.reload`."""
-        self._call(lambda: self._reload(folder), what="replacing the weights")
+    def call_workers(self, method: str, arguments: dict[str, Any]) -> None:
+        """Call a method of all workers; see `Engine.call_workers`."""
+        self._call(lambda: self._engine.collective_rpc(method, timeout=self.call_seconds, kwargs=arguments), what=method)
+
+    def forget_prompts(self) -> None:
+        """Reset the prefix cache; see `Engine.forget_prompts`."""
+        if not self._call(lambda: self._engine.reset_prefix_cache(), what="resetting the prefix cache"):
+            raise ServiceError("vLLM: the prefix cache could not be reset after new weights: it is in use; sync between two batches")
 
     def close(self) -> None:
         """End the engine; what does not end in time is killed."""
@@ -170,12 +180,6 @@ class ColocatedEngine:
         inputs = [{"prompt_token_ids": list(prompt)} for prompt in prompts]
         parameters = [SamplingParams(**request, detokenize=False) for request in requests]
         return self._call(lambda: self._engine.generate(inputs, parameters, use_tqdm=False), what=what)
-
-    def _reload(self, folder: Path) -> None:
-        for method, arguments in (("reload_weights", {"weights_path": str(folder)}), ("mend_tied_head", {})):
-            self._engine.collective_rpc(method, timeout=self.call_seconds, kwargs=arguments)
-        if not self._engine.reset_prefix_cache():
-            raise ServiceError("vLLM: the prefix cache could not be reset after new weights: it is in use; sync between two batches")
 
     def _call(self, function: Any, *, what: str) -> Any:
         """Call the engine in its thread; one that did not answer in time is ended, so that nothing waits on it."""
@@ -214,7 +218,7 @@ def _start(folder: Path, *, context: int, dtype: str, settings: "VllmSettings") 
         return LLM(
             str(folder), dtype=dtype, max_model_len=context, enforce_eager=settings.eager, max_num_seqs=settings.sequences,
             kv_cache_memory_bytes=int(settings.cache_gib * 2**30), logprobs_mode="processed_logprobs",
-            generation_config="vllm", skip_tokenizer_init=True, worker_extension_cls=EXTENSION, seed=0,
+            generation_config="vllm", tensor_parallel_size=settings.workers, skip_tokenizer_init=True, worker_extension_cls=EXTENSION, seed=0,
         )  # fmt: skip
     finally:  # vLLM preloads its allocator for its own processes; those of the trainer go without
         os.environ.pop("LD_PRELOAD", None)

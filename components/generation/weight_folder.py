@@ -19,6 +19,8 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
+    from components.generation.engine_requests import Engine
+
 MEMORY = Path("/dev/shm")
 PREFIX = "quarkmed-weights-"
 LOCK = "owner.lock"
@@ -54,6 +56,15 @@ class WeightFolder:
             shutil.rmtree(self._newest, ignore_errors=True)
         self._newest = folder
         return folder
+
+    def hand_over(self, model: "PreTrainedModel", *, version: int, engine: "Engine") -> None:
+        """Write the weights and have the engine read them in place of its own.
+
+        Raises:
+            ServiceError: the engine failed or took too long.
+            StorageError: the disk is full or cannot be written.
+        """
+        engine.call_workers("reload_weights", {"weights_path": str(self.write(model, version=version))})
 
     def close(self) -> None:
         """Remove everything written."""

@@ -16,6 +16,12 @@ class VllmSettings(Section):
     url: str | None = Field(default=None, description="vllm_server: http://127.0.0.1:<port> of a server that runs already, started as components/generation/server_process.py does; null: start one")
     port: int = Field(default=0, ge=0, le=65535, description="vllm_server: port of the server that is started; 0: a free one")
     eager: bool = Field(default=True, description="no compilation: a CPU engine starts in a third of the time; false on a GPU")
+    workers: int = Field(default=1, ge=1, description="GPUs that the engine cuts the model over (tensor parallel)")
+    weights: Literal["folder", "broadcast"] = Field(
+        default="folder", description="how new weights reach the engine: by a folder of this machine, or over the network (gloo; between GPUs NCCL)"
+    )
+    address: str = Field(default="127.0.0.1", description="broadcast: this machine's address as the engine's workers reach it")
+    transfer_seconds: float = Field(default=120.0, gt=0, description="broadcast: seconds the workers may take to meet the trainer, or to take a tensor")
     sequences: int = Field(default=256, ge=1, description="answers decoded side by side")
     cache_gib: float = Field(default=1.0, gt=0, description="GiB of memory for keys and values")
     start_seconds: float = Field(default=600.0, gt=0, description="seconds an engine or server may take until it answers")

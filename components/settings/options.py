@@ -75,6 +75,8 @@ NOTES: dict[tuple[type[BaseModel], str], tuple[str, str]] = {
     (AdapterSettings, "rank"): ("–", "arXiv:2106.09685"),
     (AdapterSettings, "alpha"): ("–", "arXiv:2106.09685"),
     (VllmSettings, "port"): ("–", ""),
+    (VllmSettings, "workers"): ("processes", ""),
+    (VllmSettings, "transfer_seconds"): ("seconds", ""),
     (VllmSettings, "sequences"): ("answers", ""),
     (VllmSettings, "cache_gib"): ("GiB", ""),
     (VllmSettings, "start_seconds"): ("seconds", ""),

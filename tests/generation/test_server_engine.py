@@ -5,7 +5,6 @@ import socket
 import threading
 import time
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
-from pathlib import Path
 
 import pytest
 
@@ -85,12 +84,12 @@ def test_every_prompt_is_one_request_with_its_own_seed_and_answers_come_in_order
     assert server.seen[0][2]["Authorization"] == "Bearer k"
 
 
-def test_a_reload_replaces_mends_and_forgets_in_that_order(served):
+def test_workers_are_called_by_name_and_prompts_forgotten_by_the_control_calls(served):
     server, engine = served(lambda path, content: {"results": [None], "success": True})
-    engine.reload(Path("/weights/1"))
+    engine.call_workers("reload_weights", {"weights_path": "/weights/1"})
+    engine.forget_prompts()
     assert [(path, content.get("method"), content.get("kwargs")) for path, content, _ in server.seen] == [
         ("/collective_rpc", "reload_weights", {"weights_path": "/weights/1"}),
-        ("/collective_rpc", "mend_tied_head", {}),
         ("/reset_prefix_cache", None, None),
     ]
 
@@ -98,7 +97,7 @@ def test_a_reload_replaces_mends_and_forgets_in_that_order(served):
 def test_a_prefix_cache_that_was_not_reset_is_an_error(served):
     _, engine = served(lambda path, content: {"success": False})
     with pytest.raises(ServiceError, match="prefix cache could not be reset"):
-        engine.reload(Path("/weights/1"))
+        engine.forget_prompts()
 
 
 def test_scores_are_those_of_the_sequences_own_tokens(served):

@@ -2,6 +2,7 @@
 
 import copy
 import importlib.util
+from pathlib import Path
 
 import pytest
 import torch
@@ -36,14 +37,19 @@ class TorchEngine:
     def score(self, sequences):
         return sequence_logprobs(self.model, sequences)
 
-    def reload(self, folder):
+    def call_workers(self, method, arguments):
         if self.fault == "dead":
             raise ServiceError("vLLM: replacing the weights failed")
-        tensors = load_file(folder / "model.safetensors")
+        if method == "mend_tied_head":
+            return
+        tensors = load_file(Path(arguments["weights_path"]) / "model.safetensors")
         if self.fault == "one matrix":
             tensors["model.layers.1.mlp.down_proj.weight"] = self.model.model.layers[1].mlp.down_proj.weight.detach()
         if self.fault != "old weights":
             self.model.load_state_dict(tensors)
+
+    def forget_prompts(self):
+        pass
 
     def close(self):
         self.is_closed = True
@@ -102,6 +108,15 @@ def test_greedy_answers_come_as_often_as_asked_for(tiny_model, tiny_tokenizer):
     assert [[(item.ids, item.finish_reason, item.text) for item in group] for group in ours] == [
         [(item.ids, item.finish_reason, item.text) for item in group] for group in theirs
     ]
+
+
+def test_a_sync_replaces_mends_and_forgets_in_that_order(tiny_model, tiny_tokenizer, monkeypatch):
+    sampler, calls = _sampler(tiny_model, tiny_tokenizer), []
+    call = sampler.engine.call_workers
+    monkeypatch.setattr(sampler.engine, "call_workers", lambda method, arguments: (calls.append(method), call(method, arguments)))
+    monkeypatch.setattr(sampler.engine, "forget_prompts", lambda: calls.append("forget"))
+    sampler.sync(tiny_model, version=1)
+    assert calls == ["reload_weights", "mend_tied_head", "forget"]
 
 
 def test_a_prompt_the_engine_cannot_take_is_refused_before_it_sees_it(tiny_model, tiny_tokenizer):

@@ -58,9 +58,9 @@ def folder(model, tiny_tokenizer, tmp_path_factory):
 
 
 @contextlib.contextmanager
-def _started(kind, model, tokenizer, folder):
+def _started(kind, model, tokenizer, folder, *, settings=SETTINGS):
     start = monotonic()
-    with policy_sampler(kind, model, tokenizer, folder=folder, precision="float32", vllm=SETTINGS, root=folder) as sampler:
+    with policy_sampler(kind, model, tokenizer, folder=folder, precision="float32", vllm=settings, root=folder) as sampler:
         print(f"\n{kind}: started in {monotonic() - start:.1f} s", file=sys.__stderr__)
         yield sampler
 
@@ -240,3 +240,18 @@ def test_tied_embeddings_are_mended_after_a_reload_and_caught_where_they_are_not
         monkeypatch.setattr(sampler.engine._engine, "collective_rpc", lambda method, **options: None if method == "mend_tied_head" else rpc(method, **options))
         with pytest.raises(ServiceError, match="does not have the trainer's weights"):
             sampler.sync(_perturbed(tied, seed=3), version=3)
+
+
+@pytest.mark.parametrize("kind", ["vllm", "vllm_server"])
+def test_weights_by_broadcast_replace_the_engines(kind, model, tiny_tokenizer, folder):
+    options = SamplingOptions(max_new_tokens=8, temperature=0)
+    with _started(kind, model, tiny_tokenizer, folder, settings=SETTINGS.model_copy(update={"weights": "broadcast"})) as sampler:
+        drawn = []
+        for version in (1, 2):
+            tuned = _perturbed(model, seed=version)
+            start = monotonic()
+            sampler.sync(tuned, version=version)
+            print(f"\n{kind}: sync by broadcast {1000 * (monotonic() - start):.0f} ms, probe gap {sampler.scores.gap:.2e} nats", file=sys.__stderr__)
+            drawn.append(_ids(sampler.generate(PROMPTS, options)))
+            assert drawn[-1] == _ids(NativeSampler(tuned, tiny_tokenizer).generate(PROMPTS, options))
+        assert drawn[0] != drawn[1]

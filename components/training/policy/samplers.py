@@ -10,9 +10,12 @@ from components.generation.sampler import Sampler
 from components.modeling.precision import dtype_of, resolve_precision
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
     from components.generation.engine_requests import Engine
+    from components.generation.weight_broadcast import WeightBroadcast
+    from components.generation.weight_folder import WeightFolder
     from components.settings.generation import SamplerKind, VllmSettings
     from components.settings.training import Precision
 
@@ -45,10 +48,21 @@ def policy_sampler(
     dtype = resolve_precision(precision)
     engine = start_engine(kind, folder, context=context, dtype=dtype, settings=vllm, root=root)
     sampler = VllmSampler(
-        engine, tokenizer, vocabulary=model.config.vocab_size, context=context, dtype=dtype_of(precision), tolerance=vllm.tolerance
-    )
+        engine, tokenizer, vocabulary=model.config.vocab_size, context=context, dtype=dtype_of(precision), tolerance=vllm.tolerance,
+        weights=weight_transfer(vllm, dtype=dtype_of(precision)),
+    )  # fmt: skip
     with contextlib.closing(sampler):
         yield sampler
+
+
+def weight_transfer(settings: "VllmSettings", *, dtype: "torch.dtype") -> "WeightFolder | WeightBroadcast":
+    """Return what brings the trainer's weights to the engine."""
+    from components.generation.weight_broadcast import WeightBroadcast
+    from components.generation.weight_folder import WeightFolder
+
+    if settings.weights == "folder":
+        return WeightFolder(dtype=dtype)
+    return WeightBroadcast(dtype=dtype, workers=settings.workers, address=settings.address, seconds=settings.transfer_seconds)
 
 
 def start_engine(kind: "SamplerKind", folder: Path, *, context: int, dtype: str, settings: "VllmSettings", root: Path) -> "Engine":
