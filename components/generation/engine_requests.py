@@ -8,13 +8,14 @@ The logits under it may differ in the last bits with the batch, so an answer can
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Literal, Protocol
 
 from components.errors import ServiceError, SettingsError
 from components.generation.sampler import FinishReason, SamplingOptions
 from components.generation.uniforms import row_keys
 
 LEAST_TEMPERATURE = 0.01  # vLLM silently raises smaller ones to it
+EnginePart = Literal["weights", "kv_cache"]
 SEED_BITS = 62  # seeds are signed 64-bit numbers, and the samples of a prompt count up from its own
 
 
@@ -44,6 +45,14 @@ class Engine(Protocol):
 
     def forget_prompts(self) -> None:
         """Drop the keys and values kept of earlier prompts: they are of former weights."""
+        ...
+
+    def sleep(self) -> None:
+        """Free the memory of weights and of kept keys and values; both are lost."""
+        ...
+
+    def wake(self, part: EnginePart) -> None:
+        """Take back the memory of one part, its contents unset."""
         ...
 
     def close(self) -> None:

@@ -33,6 +33,10 @@ class KeptSampler:
         self.sampler.sync(model, version=version)
         self.weights_version = version
 
+    def rest(self) -> None:
+        """Let the sampler below rest."""
+        self.sampler.rest()
+
     def generate(
         self, prompts: Sequence[Sequence[int]], options: SamplingOptions, *, progress: Progress | None = None
     ) -> list[list[Completion]]:

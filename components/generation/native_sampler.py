@@ -44,6 +44,9 @@ class NativeSampler:
         """Note the version: the weights are the model's own, read at every call."""
         self.model, self.weights_version = model, version
 
+    def rest(self) -> None:
+        """Nothing to give back: the weights are the trainer's, and caches go with each call."""
+
     @torch.no_grad()
     def generate(
         self, prompts: Sequence[Sequence[int]], options: SamplingOptions, *, progress: Progress | None = None

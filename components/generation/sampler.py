@@ -61,3 +61,7 @@ class Sampler(Protocol):
         A training loop calls it before it samples, after every change of the weights.
         """
         ...
+
+    def rest(self) -> None:
+        """Give back what memory can be spared until the next `sync`: a training loop calls it when it has its samples."""
+        ...

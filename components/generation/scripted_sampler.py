@@ -40,6 +40,9 @@ class ScriptedSampler:
         """Remember the version."""
         self.synced.append(version)
 
+    def rest(self) -> None:
+        """Nothing to give back."""
+
     def _texts(self, prompt: Sequence[int], samples: int) -> list[str]:
         if callable(self.answers):
             return [self.answers(prompt, sample) for sample in range(samples)]

@@ -9,7 +9,7 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 from components.errors import ServiceError
-from components.generation.engine_requests import EngineAnswer, finish_reason
+from components.generation.engine_requests import EngineAnswer, EnginePart, finish_reason
 from components.generation.http_calls import JsonServer
 from components.generation.server_process import ServerProcess
 
@@ -46,6 +46,14 @@ class ServerEngine:
         answer = self._post("/reset_prefix_cache", {})
         if answer is not None and not answer.get("success", True):
             raise ServiceError(f"{self.server.url}: the prefix cache could not be reset after new weights: it is in use; let nothing else use the server")
+
+    def sleep(self) -> None:
+        """Free the engine's memory; see `Engine.sleep`."""
+        self._post("/sleep?level=2", {})
+
+    def wake(self, part: EnginePart) -> None:
+        """Take back a part's memory; see `Engine.wake`."""
+        self._post(f"/wake_up?tags={part}", {})
 
     def close(self) -> None:
         """End the server where it is ours."""

@@ -102,7 +102,7 @@ def server_command(
         "logprobs-mode": "processed_logprobs", "generation-config": "vllm", "tensor-parallel-size": settings.workers, "worker-extension-cls": EXTENSION, "seed": 0,
     }  # fmt: skip
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]
-    return [str(python), "-m", "vllm.entrypoints.openai.api_server", *words, *(["--enforce-eager"] if settings.eager else [])]
+    return [str(python), "-m", "vllm.entrypoints.openai.api_server", *words, *(["--enforce-eager"] if settings.eager else []), *(["--enable-sleep-mode"] if settings.sleep else [])]
 
 
 def free_port(asked: int) -> int:

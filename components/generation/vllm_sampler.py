@@ -4,7 +4,9 @@ After each sync the engine's log-probabilities of a few probes are compared with
 that fails is not asked again. Facts of vLLM 0.32 that this rests on: `reload_weights` replaces weights in place;
 `logprobs_mode="processed_logprobs"` gives log-probabilities at the sampling temperature, and at temperature 1 for greedy
 answers. The engine computes in processes of its own, so the trainer's threads and random numbers are left alone.
-Not covered: sleep levels.
+
+On one GPU a step goes: wake the weights' memory → take the trainer's weights → wake the cache's → sample → sleep → update
+(`VllmSettings.sleep`). Sleep drops weights and cache alike: the next sync brings the weights anew.
 """
 
 import contextlib
@@ -18,6 +20,7 @@ from components.generation.call_thread import CallThread
 from components.generation.engine_requests import (
     Engine,
     EngineAnswer,
+    EnginePart,
     finish_reason,
     refuse_prompts,
     repeated,
@@ -61,8 +64,9 @@ class VllmSampler:
         dtype: "torch.dtype",
         tolerance: float | None = None,
         weights: "WeightFolder | WeightBroadcast | None" = None,
+        sleeps: bool = False,
     ) -> None:
-        """Args: weights: how they get to the engine; None: by a folder of this machine."""
+        """Args: weights: how they get to the engine; None: by a folder of this machine; sleeps: the engine gives its memory back in `rest`."""
         self.engine = engine
         self.tokenizer = tokenizer
         self.vocabulary, self.context = vocabulary, context
@@ -71,6 +75,7 @@ class VllmSampler:
         self.scores: ProbeScores | None = None  # of the last sync
         self._probes = probe_sequences(vocabulary=vocabulary, context=context)
         self.weights = weights or WeightFolder(dtype=dtype)
+        self.sleeps, self._is_asleep = sleeps, False
         self._is_trusted = True
 
     def generate(
@@ -83,7 +88,7 @@ class VllmSampler:
             ServiceError: the engine failed, took too long, or did not take the weights of the last sync.
         """
         if not self._is_trusted:
-            raise ServiceError("vLLM: the last sync of weights failed, so what it would draw is of unknown weights; start the run again")
+            raise ServiceError("vLLM: the last sync of weights failed, or none came since it was put to sleep: what it would draw is of unknown weights; start the run again")
         refuse_prompts(prompts, vocabulary=self.vocabulary, context=self.context, max_new_tokens=options.max_new_tokens)
         requests = sampling_requests(prompts, options, stops=stop_ids(self.tokenizer))
         groups = repeated(self.engine.draw(prompts, requests), options.samples)
@@ -99,12 +104,23 @@ class VllmSampler:
             StorageError: the weights cannot be written.
         """
         self._is_trusted = False
+        if self._is_asleep:  # the weights' memory first: the cache's is not there while both copies of the weights are
+            self.engine.wake("weights")
         self.weights.hand_over(model, version=version, engine=self.engine)
         self.engine.call_workers("mend_tied_head", {})
+        if self._is_asleep:
+            self.engine.wake("kv_cache")
+            self._is_asleep = False
         self.engine.forget_prompts()
         scores = probe_scores(sequence_logprobs(model, self._probes), self.engine.score(self._probes))
         refuse_mismatch(scores, self.scores, tolerance=self.tolerance, version=version)
         self.scores, self.weights_version, self._is_trusted = scores, version, True
+
+    def rest(self) -> None:
+        """Put an engine that shares the trainer's GPU to sleep; it is woken by the next `sync`."""
+        if self.sleeps and not self._is_asleep:
+            self._is_asleep, self._is_trusted = True, False
+            self.engine.sleep()
 
     def close(self) -> None:
         """End the engine and remove the weights written for it."""
@@ -164,6 +180,14 @@ class ColocatedEngine:
         if not self._call(lambda: self._engine.reset_prefix_cache(), what="resetting the prefix cache"):
             raise ServiceError("vLLM: the prefix cache could not be reset after new weights: it is in use; sync between two batches")
 
+    def sleep(self) -> None:
+        """Free the engine's memory; see `Engine.sleep`."""
+        self._call(lambda: self._engine.sleep(level=2), what="sleeping")
+
+    def wake(self, part: EnginePart) -> None:
+        """Take back a part's memory; see `Engine.wake`."""
+        self._call(lambda: self._engine.wake_up(tags=[part]), what=f"waking its {part}")
+
     def close(self) -> None:
         """End the engine; what does not end in time is killed."""
         engine, self._engine = self._engine, None
@@ -216,7 +240,7 @@ def _start(folder: Path, *, context: int, dtype: str, settings: "VllmSettings") 
     preloaded = os.environ.get("LD_PRELOAD")
     try:
         return LLM(
-            str(folder), dtype=dtype, max_model_len=context, enforce_eager=settings.eager, max_num_seqs=settings.sequences,
+            str(folder), dtype=dtype, max_model_len=context, enforce_eager=settings.eager, enable_sleep_mode=settings.sleep, max_num_seqs=settings.sequences,
             kv_cache_memory_bytes=int(settings.cache_gib * 2**30), logprobs_mode="processed_logprobs",
             generation_config="vllm", tensor_parallel_size=settings.workers, skip_tokenizer_init=True, worker_extension_cls=EXTENSION, seed=0,
         )  # fmt: skip

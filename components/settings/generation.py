@@ -17,6 +17,7 @@ class VllmSettings(Section):
     port: int = Field(default=0, ge=0, le=65535, description="vllm_server: port of the server that is started; 0: a free one")
     eager: bool = Field(default=True, description="no compilation: a CPU engine starts in a third of the time; false on a GPU")
     workers: int = Field(default=1, ge=1, description="GPUs that the engine cuts the model over (tensor parallel)")
+    sleep: bool = Field(default=False, description="the engine frees its GPU memory while the trainer updates: for one that shares the trainer's GPU")
     weights: Literal["folder", "broadcast"] = Field(
         default="folder", description="how new weights reach the engine: by a folder of this machine, or over the network (gloo; between GPUs NCCL)"
     )

@@ -94,6 +94,14 @@ def test_workers_are_called_by_name_and_prompts_forgotten_by_the_control_calls(s
     ]
 
 
+def test_sleep_drops_everything_and_each_part_is_woken_by_its_name(served):
+    server, engine = served(lambda path, content: {"status": "awake"})
+    engine.sleep()
+    engine.wake("weights")
+    engine.wake("kv_cache")
+    assert [path for path, _, _ in server.seen] == ["/sleep?level=2", "/wake_up?tags=weights", "/wake_up?tags=kv_cache"]
+
+
 def test_a_prefix_cache_that_was_not_reset_is_an_error(served):
     _, engine = served(lambda path, content: {"success": False})
     with pytest.raises(ServiceError, match="prefix cache could not be reset"):

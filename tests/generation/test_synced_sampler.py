@@ -51,6 +51,14 @@ class TorchEngine:
     def forget_prompts(self):
         pass
 
+    def sleep(self):
+        with torch.no_grad():
+            for parameter in self.model.parameters():
+                parameter.fill_(torch.nan)
+
+    def wake(self, part):
+        pass
+
     def close(self):
         self.is_closed = True
 
@@ -117,6 +125,27 @@ def test_a_sync_replaces_mends_and_forgets_in_that_order(tiny_model, tiny_tokeni
     monkeypatch.setattr(sampler.engine, "forget_prompts", lambda: calls.append("forget"))
     sampler.sync(tiny_model, version=1)
     assert calls == ["reload_weights", "mend_tied_head", "forget"]
+
+
+def test_an_engine_at_rest_draws_nothing_until_a_sync_wakes_its_weights_and_then_its_cache(tiny_model, tiny_tokenizer, monkeypatch):
+    sampler, calls = _sampler(tiny_model, tiny_tokenizer, sleeps=True), []
+    call = sampler.engine.call_workers
+    monkeypatch.setattr(sampler.engine, "call_workers", lambda method, arguments: (calls.append(method), call(method, arguments)))
+    monkeypatch.setattr(sampler.engine, "wake", calls.append)
+    before = sampler.generate([[5, 6]], OPTIONS)
+    sampler.rest()
+    with pytest.raises(ServiceError, match="put to sleep"):
+        sampler.generate([[5, 6]], OPTIONS)
+    sampler.sync(tiny_model, version=0)
+    assert calls == ["weights", "reload_weights", "mend_tied_head", "kv_cache"]
+    assert sampler.generate([[5, 6]], OPTIONS) == before
+
+
+def test_an_engine_that_does_not_sleep_keeps_drawing_after_a_rest(tiny_model, tiny_tokenizer):
+    sampler = _sampler(tiny_model, tiny_tokenizer)
+    before = sampler.generate([[5, 6]], OPTIONS)
+    sampler.rest()
+    assert sampler.generate([[5, 6]], OPTIONS) == before
 
 
 def test_a_prompt_the_engine_cannot_take_is_refused_before_it_sees_it(tiny_model, tiny_tokenizer):

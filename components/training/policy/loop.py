@@ -107,6 +107,7 @@ class PolicyRun:
                 self.sampler, self.prompts, self.resampler, self.reward,
                 settings=self.settings, seed=self.seed, step=number, mastery=self.mastery, ranks=self.engine.ranks,
             )  # fmt: skip
+            self.sampler.rest()
         for epoch in self.resampler.history[epochs:]:
             self._record_epoch(epoch, number)
         rate = learning_rate(number, steps=self.settings.steps, settings=self.settings.optimiser)

@@ -49,7 +49,7 @@ def policy_sampler(
     engine = start_engine(kind, folder, context=context, dtype=dtype, settings=vllm, root=root)
     sampler = VllmSampler(
         engine, tokenizer, vocabulary=model.config.vocab_size, context=context, dtype=dtype_of(precision), tolerance=vllm.tolerance,
-        weights=weight_transfer(vllm, dtype=dtype_of(precision)),
+        weights=weight_transfer(vllm, dtype=dtype_of(precision)), sleeps=vllm.sleep,
     )  # fmt: skip
     with contextlib.closing(sampler):
         yield sampler
