@@ -45,6 +45,7 @@ class UpdateStatistics:
     seconds_old: float = 0.0
     seconds_reference: float = 0.0
     seconds_policy: float = 0.0
+    seconds_optimiser: float = 0.0
 
     def add(self, parts: LossParts, correction: SamplerCorrection, *, entropy_sum: float, gap_sum: float) -> None:
         """Add the sums of a micro-batch; the gap is |log π_old − log s|."""
@@ -75,11 +76,12 @@ class UpdateStatistics:
             "seconds_old": self.seconds_old,
             "seconds_reference": self.seconds_reference,
             "seconds_policy": self.seconds_policy,
+            "seconds_optimiser": self.seconds_optimiser,
         }
 
 
 LARGEST = ("ratio_error",)  # over ranks; the other numbers add up
-OF_RANK = ("gradient_norm", "seconds_old", "seconds_reference", "seconds_policy")  # each rank's own
+OF_RANK = ("gradient_norm", "seconds_old", "seconds_reference", "seconds_policy", "seconds_optimiser")  # each rank's own
 
 
 def over_ranks(statistics: UpdateStatistics, ranks: Ranks) -> UpdateStatistics:
@@ -164,7 +166,9 @@ def update_policy(
         error.values["gradient_norm"] = gradient_norm(engine.whole)
         engine.clear()
         raise
+    started = perf_counter()
     statistics.gradient_norm = engine.step(rate=learning_rate, clip_norm=settings.optimiser.clip_norm)
+    statistics.seconds_optimiser = perf_counter() - started
     refuse_divergence(statistics, kl_limit=settings.kl_limit)
     return statistics
 
