@@ -119,14 +119,14 @@ def accumulate_gradients(
     for part in policy_passes(engine, groups, settings=settings):
         batch = part.items
         started = perf_counter()
-        packed = pack_groups(batch)
+        packed = pack_groups(batch, device=engine.whole.device)
         scoring = {"temperature": settings.temperature, "precision": settings.precision}
         with torch.no_grad():
             reference_T = answer_logprobs(reference, packed, with_entropy=False, adapters="off", **scoring)[0] if reference is not None else None
         scored = perf_counter()
         logprobs_T, entropy_T = answer_logprobs(engine.model, packed, recompute=settings.recompute, **scoring)
         tokens = answer_tokens(batch, logprobs_T, reference_T=reference_T, entropy_T=entropy_T)
-        gap_T = tokens.old_T - sampler_logprobs(batch)
+        gap_T = tokens.old_T - sampler_logprobs(batch).to(tokens.old_T.device)
         correction = sampler_correction(
             gap_T, tokens.lengths_A, cap=settings.importance_cap, gap_limit=settings.sequence_gap_limit
         )

@@ -191,8 +191,8 @@ class DirectRun:
         """Go on from the newest checkpoint and return its step; else take the reference and write that of the beginning."""
         checkpoint = self.saved.restore()
         if checkpoint is not None:
-            self.scored = _referenced(self.groups, checkpoint.tensors["reference"])
-            self.scored_held_out = _referenced(self.held_out, checkpoint.tensors["held_out_reference"])
+            self.scored = _referenced(self.groups, checkpoint.tensors["reference"].to(self.model.device))
+            self.scored_held_out = _referenced(self.held_out, checkpoint.tensors["held_out_reference"].to(self.model.device))
             self.looks = [DirectLook(**look) for look in checkpoint.state["looks"]]
             return checkpoint.step
         scoring = {"micro_tokens": self.settings.micro_tokens, "precision": self.settings.precision}
@@ -208,7 +208,7 @@ def _differing(pairs: Sequence[PreferencePair]) -> list[PreferencePair]:
 
 
 def _joined(scored: ReferencedPairs) -> Tensor:
-    return torch.cat([torch.empty(0), *scored.references])
+    return torch.cat(list(scored.references)) if scored.references else torch.empty(0)
 
 
 def _referenced(groups: Sequence[PromptPairs], logprobs_A: Tensor) -> ReferencedPairs:

@@ -144,8 +144,8 @@ def _accumulate(
     loss_sum = accuracy_sum = 0.0
     for micro in cut_by_tokens(batch, tokens=lambda group: group.tokens, micro_tokens=settings.micro_tokens):
         rewards = answer_rewards(model, [answer for group in micro for answer in group.answers], precision=settings.precision, recompute=settings.recompute)
-        chosen, rejected = (rewards.index_select(0, positions) for positions in pair_positions(micro))
-        margins = torch.tensor([margin * margin_scale for group in micro for margin in group.margins])
+        chosen, rejected = (rewards.index_select(0, positions.to(rewards.device)) for positions in pair_positions(micro))
+        margins = torch.tensor([margin * margin_scale for group in micro for margin in group.margins], device=rewards.device)
         part = loss(chosen, rejected, margins) / count
         part.backward()
         loss_sum += float(part.detach())
