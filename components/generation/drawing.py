@@ -56,14 +56,14 @@ def _inverse_cdf(shares_RV: Tensor, numbers_R: Tensor) -> tuple[Tensor, Tensor]:
 def _cumulated(shares_RX: Tensor) -> Tensor:
     """Return the sums along each row.
 
-    On a GPU torch refuses them where deterministic kernels are asked for, since its scan of a single long row has no fixed
-    order; a tensor of several rows is scanned row by row, in a fixed one.
+    On a GPU torch refuses them where deterministic kernels are asked for: its scan of one long row has no fixed order.
+    Several rows are scanned one by one, in a fixed order, so a single row goes in twice.
     """
     mode = torch.get_deterministic_debug_mode() if shares_RX.is_cuda else 0
     if not mode:
         return shares_RX.cumsum(dim=-1)
     torch.set_deterministic_debug_mode(0)
     try:
-        return shares_RX.cumsum(dim=-1)
+        return shares_RX.expand(max(2, len(shares_RX)), -1).cumsum(dim=-1)[: len(shares_RX)]
     finally:
         torch.set_deterministic_debug_mode(mode)
