@@ -3,6 +3,8 @@
 The display and `tracking/` follow the file, so neither a crash nor a dead server loses or doubles anything. A stage
 that goes on from a checkpoint first rewinds the record to the position the checkpoint stored.
 
+Metrics whose name begins with `seconds_` are timings, what comes after a slash names whose (`seconds_update/helpfulness`).
+
 Lines: {"time": seconds, "kind": "metrics"|"progress"|"table"|"file"|"note"|"warning"|"summary"|"resumed", ...}.
 """
 
@@ -16,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 RECORD = "record.jsonl"
+TIMING = "seconds_"  # begins the name of every metric that is a timing
 
 
 class Recorder:
@@ -115,6 +118,11 @@ def read_record(folder: Path) -> list[dict[str, Any]]:
         return []
     text = path.read_text(encoding="utf-8", errors="replace")
     return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+
+
+def without_timings(values: Mapping[str, float]) -> dict[str, float]:
+    """Return the metrics in which two runs of the same work agree to the bit: all that are not timings."""
+    return {name: value for name, value in values.items() if not name.startswith(TIMING)}
 
 
 def read_warnings(folder: Path) -> list[str]:

@@ -9,11 +9,13 @@ from rich.table import Table
 
 from components import layout
 from flows.summary import claims_by_stage
+from flows.time_spent import print_time_spent
 
 
 def print_report(console: Console, root: Path, summary: Mapping[str, Any], *, notes: list[str]) -> None:
     """Print the end of a run from its summary."""
     console.print(_stage_table(summary["stages"], claims_by_stage(root)))
+    print_time_spent(console, summary["stages"], wall_seconds=summary["wall_seconds"], overhead_seconds=summary["overhead_seconds"])
     for note in notes:
         console.print(f"note: {note}", highlight=False)
     _print_decision(console, summary["registry"], summary["run"])

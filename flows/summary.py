@@ -1,5 +1,6 @@
 """runs/<id>/summary.json: what a run did, for machines to read; made from its events, DVC's lock and the evaluation."""
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -7,6 +8,7 @@ from components import layout
 from components.errors import StorageError
 from components.pipeline.events import read_events, stage_endings
 from components.storage.files import read_json, write_json
+from flows.time_spent import recorded_seconds
 
 SUMMARY = "summary.json"
 STAGE_OF_MODEL = {"base": "pretraining"}  # every other model has the name of its stage
@@ -17,7 +19,7 @@ def write_summary(
 ) -> dict[str, Any]:
     """Write and return the summary of the run in `folder`."""
     events = read_events(folder)
-    stages = [{name: item[name] for name in ("name", "status", "reason", "seconds")} for item in stage_endings(events)]
+    stages = [_stage(item) for item in stage_endings(events)]
     decisions = [event for event in events if event["kind"] == "decision"]
     registry = {name: decisions[-1][name] for name in ("model", "version", "alias", "decision", "reasons", "decided_in")} if decisions else None
     own_seconds = sum(float(item["seconds"]) for item in stages)
@@ -28,6 +30,13 @@ def write_summary(
     }  # fmt: skip
     write_json(folder / SUMMARY, summary)
     return summary
+
+
+def _stage(ending: Mapping[str, Any]) -> dict[str, Any]:
+    """Return how a stage ended and, where it did its own work in this run, the sums of the timings it recorded."""
+    parts = recorded_seconds(Path(ending["folder"])) if ending["seconds"] and ending["folder"] else {}
+    shown = {name: ending[name] for name in ("name", "status", "reason", "seconds")}
+    return {**shown, "parts": {part: round(seconds, 3) for part, seconds in parts.items()}}
 
 
 def claims_by_stage(root: Path) -> dict[str, dict[str, Any]]:

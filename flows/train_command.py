@@ -20,7 +20,7 @@ from flows.display import last_progress
 PERIOD_SECONDS = 0.4
 GRACE_SECONDS = 20.0  # for the step at work and its checkpoint, once told to stop
 LINE_EVERY = 10  # of the whole, in percent, where there is no terminal
-PARTS = ("generate", "score", "reference", "policy", "update")
+PARTS = ("generate", "score", "old", "reference", "policy", "optimiser", "update", "sync", "checkpoint")
 
 
 def train(path: Path, *, console: Console) -> None:
@@ -100,8 +100,11 @@ def report(run: RecipeRun, console: Console) -> None:
         for name, seconds in parts.items():
             table.add_row(name, f"{seconds:.1f}", f"{seconds / whole:.0%}", _rate(name, seconds, run.summary))
         rest = whole - sum(parts.values())
-        table.add_row("loading, checkpoints, rest", f"{rest:.1f}", f"{rest / whole:.0%}", "")
+        table.add_row("loading, rest", f"{rest:.1f}", f"{rest / whole:.0%}", "")
         console.print(table)
+        if floors := {name: run.summary[f"seconds_floor_{name}"] for name in ("generate", "update") if f"seconds_floor_{name}" in run.summary}:
+            said = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in floors.items())
+            console.print(f"floors, what these tokens need at the speed this machine was measured with: {said} (reference and policy are one update)", highlight=False, soft_wrap=True)
     for warning in read_warnings(run.output / RECORD):
         console.print(f"note: {warning}", highlight=False)
     console.print(f"model: {_shown(run.output / MODEL)}\nrecord: {_shown(run.output / RECORD)}", highlight=False, soft_wrap=True)

@@ -94,7 +94,8 @@ def grpo_turn(
             sampler=NativeSampler(model, tokenizer, precision=precision), settings=settings, seed=1, recorder=recorder, mastery="score",
         )  # fmt: skip
         seconds, values = recorder.measured()
-    parts = {f"seconds_{name}": sum(step[f"seconds_{name}"] for step in values) for name in ("generate", "score", "reference", "policy")}
+    names = ("generate", "score", "reference", "policy", "optimiser", "floor_generate", "floor_update")
+    parts = {f"seconds_{name}": sum(step[f"seconds_{name}"] for step in values) for name in names}
     return {"seconds": seconds, "steps": steps, "samples": len(prompts) * samples * steps, "tokens": sum(step["sampled_tokens"] for step in values), **parts}
 
 

@@ -44,20 +44,21 @@ class Decoding:
         numbers: Tensor,
         stops: Tensor,
     ) -> None:
-        self.weights, self.head_VD, self.options, self.numbers, self.stops = weights, head_VD, options, numbers, stops
-        rows = len(prompts) * options.samples
-        self.owner = torch.arange(len(prompts)).repeat_interleave(options.samples)  # prompt of each row
+        self.weights, self.head_VD, self.options = weights, head_VD, options
+        rows, device = len(prompts) * options.samples, weights.embedding.device
+        self.numbers, self.stops = numbers.to(device), stops.to(device)
+        self.owner = torch.arange(len(prompts), device=device).repeat_interleave(options.samples)  # prompt of each row
         self.width = options.samples  # rows a prompt at most
-        self.slots = torch.arange(rows)  # place of each row in the (prompts, width) grid
-        self.row = torch.arange(rows)  # place of each row in the results
-        self.is_live = torch.ones(rows, dtype=torch.bool)
-        self.positions = torch.tensor([len(prompt) for prompt in prompts]).index_select(0, self.owner)
+        self.slots = torch.arange(rows, device=device)  # place of each row in the (prompts, width) grid
+        self.row = torch.arange(rows, device=device)  # place of each row in the results
+        self.is_live = torch.ones(rows, dtype=torch.bool, device=device)
+        self.positions = torch.tensor([len(prompt) for prompt in prompts], device=device).index_select(0, self.owner)
         self.hidden = self._prefill(prompts).index_select(0, self.owner)
         self.drawn = Drawn(
-            ids=torch.zeros(rows, options.max_new_tokens, dtype=torch.int64),
-            logprobs=torch.zeros(rows, options.max_new_tokens),
-            lengths=torch.zeros(rows, dtype=torch.int64),
-            is_stopped=torch.zeros(rows, dtype=torch.bool),
+            ids=torch.zeros(rows, options.max_new_tokens, dtype=torch.int64, device=device),
+            logprobs=torch.zeros(rows, options.max_new_tokens, device=device),
+            lengths=torch.zeros(rows, dtype=torch.int64, device=device),
+            is_stopped=torch.zeros(rows, dtype=torch.bool, device=device),
         )
 
     def run(self) -> Drawn:
@@ -107,10 +108,10 @@ class Decoding:
         if self.mask is not None:
             self.mask = self.mask.index_select(0, kept)
         self.owner, self.width = owner, int(counts.max())
-        within = torch.arange(len(kept)) - (counts.cumsum(0) - counts).index_select(0, owner)
+        within = torch.arange(len(kept), device=kept.device) - (counts.cumsum(0) - counts).index_select(0, owner)
         self.slots = owner * self.width + within
         self.row, self.positions = self.row.index_select(0, kept), self.positions.index_select(0, kept)
-        self.is_live = torch.ones(len(kept), dtype=torch.bool)
+        self.is_live = torch.ones(len(kept), dtype=torch.bool, device=kept.device)
         return tokens.index_select(0, kept)
 
     def _advance(self, tokens: Tensor, step: int) -> None:

@@ -39,14 +39,31 @@ def _inverse_cdf(shares_RV: Tensor, numbers_R: Tensor) -> tuple[Tensor, Tensor]:
     rows, vocabulary = shares_RV.shape
     padded = functional.pad(shares_RV, (0, -vocabulary % BLOCK)) if vocabulary % BLOCK else shares_RV
     blocks = padded.view(rows, -1, BLOCK)
-    cumulated = blocks.sum(dim=-1).cumsum(dim=-1)
+    cumulated = _cumulated(blocks.sum(dim=-1))
     total = cumulated[:, -1:].clone()
     wanted = numbers_R[:, None] * total
     # Rounding may put `wanted` at the very end: it then belongs to the last block with any share.
     last = (cumulated >= total).int().argmax(dim=-1, keepdim=True)
     block = torch.minimum(torch.searchsorted(cumulated, wanted, right=True), last)
     before = torch.where(block > 0, cumulated.gather(1, (block - 1).clamp_(min=0)), 0.0)
-    inside = blocks.gather(1, block[:, :, None].expand(-1, -1, BLOCK))[:, 0].cumsum(dim=-1)
+    inside = blocks.gather(1, block[:, :, None].expand(-1, -1, BLOCK))[:, 0]
+    inside = _cumulated(inside)
     last_inside = (inside >= inside[:, -1:]).int().argmax(dim=-1, keepdim=True)
     place = torch.minimum(torch.searchsorted(inside, wanted - before, right=True), last_inside)
     return block * BLOCK + place, total
+
+
+def _cumulated(shares_RX: Tensor) -> Tensor:
+    """Return the sums along each row.
+
+    On a GPU torch refuses them where deterministic kernels are asked for: its scan of one long row has no fixed order.
+    Several rows are scanned one by one, in a fixed order, so a single row goes in twice.
+    """
+    mode = torch.get_deterministic_debug_mode() if shares_RX.is_cuda else 0
+    if not mode:
+        return shares_RX.cumsum(dim=-1)
+    torch.set_deterministic_debug_mode(0)
+    try:
+        return shares_RX.expand(max(2, len(shares_RX)), -1).cumsum(dim=-1)[: len(shares_RX)]
+    finally:
+        torch.set_deterministic_debug_mode(mode)

@@ -31,15 +31,16 @@ class Prefilled:
 
 def prefill_prompts(weights: DecoderWeights, prompts: Sequence[Sequence[int]], *, pass_tokens: int = PASS_TOKENS) -> Prefilled:
     """Run the prompts through the model once, at most `pass_tokens` tokens a pass (at least one prompt)."""
+    device, shape = weights.embedding.device, weights.shape
     lengths_P = torch.tensor([len(prompt) for prompt in prompts])
-    longest, shape = int(lengths_P.max()), weights.shape
+    longest = int(lengths_P.max())
     size = (len(prompts), shape.key_value_heads, longest, shape.size)
-    keys, values = ([torch.zeros(size, dtype=weights.dtype) for _ in weights.layers] for _ in range(2))
+    keys, values = ([torch.zeros(size, dtype=weights.dtype, device=device) for _ in weights.layers] for _ in range(2))
     passes = cut_by_tokens(range(len(prompts)), tokens=lambda number: len(prompts[number]), micro_tokens=pass_tokens)
     hidden = [_fill(weights, prompts, slice(part[0], part[-1] + 1), keys, values) for part in passes]
     is_padded = torch.arange(longest) >= lengths_P[:, None]
     mask_PL = torch.zeros(is_padded.shape, dtype=weights.dtype).masked_fill(is_padded, -torch.inf) if bool(is_padded.any()) else None
-    return Prefilled(keys, values, torch.cat(hidden), mask_PL)
+    return Prefilled(keys, values, torch.cat(hidden), None if mask_PL is None else mask_PL.to(device))
 
 
 def _fill(weights: DecoderWeights, prompts: Sequence[Sequence[int]], part: slice, keys: list[Tensor], values: list[Tensor]) -> Tensor:
@@ -48,7 +49,8 @@ def _fill(weights: DecoderWeights, prompts: Sequence[Sequence[int]], part: slice
     lengths, starts = torch.tensor(batch.lengths), torch.tensor(batch.starts)
     columns = torch.arange(int(lengths.max()))
     is_real = columns < lengths[:, None]
-    index = torch.where(is_real, starts[:, None] + columns, 0).flatten()
+    device = weights.embedding.device
+    index = torch.where(is_real, starts[:, None] + columns, 0).flatten().to(device)
     layer = iter(range(len(keys)))
 
     def collect(new_keys: Tensor, new_values: Tensor) -> None:
@@ -57,4 +59,4 @@ def _fill(weights: DecoderWeights, prompts: Sequence[Sequence[int]], part: slice
             cache[part, :, : len(columns)] = new.index_select(0, index).view(len(lengths), len(columns), *new.shape[1:]).transpose(1, 2)
 
     hidden_TD = forward_weights(weights, batch, collect=collect)
-    return hidden_TD.index_select(0, starts + lengths - 1)
+    return hidden_TD.index_select(0, (starts + lengths - 1).to(device))

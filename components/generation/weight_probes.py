@@ -51,8 +51,9 @@ def sequence_logprobs(model: "PreTrainedModel", sequences: Sequence[Sequence[int
     batch = pack_sequences(sequences)
     predictors = [start + place for start, length in zip(batch.starts, batch.lengths, strict=True) for place in range(length - 1)]
     index = torch.tensor(predictors)
-    hidden_TD = forward_packed(model, batch, precision="float32").index_select(0, index)
-    logprobs_T = selected_logprobs(model, hidden_TD, batch.ids_T.index_select(0, index + 1), precision="float32")
+    targets_T = batch.ids_T.index_select(0, index + 1).to(model.device)
+    hidden_TD = forward_packed(model, batch, precision="float32").index_select(0, index.to(model.device))
+    logprobs_T = selected_logprobs(model, hidden_TD, targets_T, precision="float32")
     return [part.tolist() for part in logprobs_T.split([length - 1 for length in batch.lengths])]
 
 

@@ -12,12 +12,14 @@ import os
 
 PRIMITIVES = 64
 CACHES = ("LRU_CACHE_CAPACITY", "ONEDNN_PRIMITIVE_CACHE_CAPACITY")  # read by ideep and oneDNN when torch first multiplies
+CUBLAS_WORKSPACE = ":4096:8"  # with which cuBLAS is deterministic; torch refuses its products on a GPU without
 
 
 def prepare_torch(threads: int, *, preload: tuple[str, ...] = ()) -> None:
     """Fix torch's threads, ask for deterministic kernels and bound the caches; `preload` names modules to import while nothing else waits."""
     for name in CACHES:
         os.environ.setdefault(name, str(PRIMITIVES))
+    os.environ.setdefault("CUBLAS_WORKSPACE_CONFIG", CUBLAS_WORKSPACE)
     import torch
 
     torch.set_num_threads(threads)

@@ -125,7 +125,7 @@ def frozen_digest(model: nn.Module) -> str:
     if not frozen:
         return ""
     state = model.state_dict()
-    return digest_value([[name, digest_bytes(state[name].detach().contiguous().view(torch.uint8).numpy().tobytes())] for name in sorted(frozen)])
+    return digest_value([[name, digest_bytes(state[name].detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())] for name in sorted(frozen)])
 
 
 def _adapted(model: nn.Module) -> Iterator[tuple[str, nn.Module]]:

@@ -65,8 +65,13 @@ def _flash(queries: Tensor, keys: Tensor, values: Tensor, block: AttentionBlock)
         part.flatten(1).index_select(0, index).view(block.segments, -1, *part.shape[1:]).transpose(1, 2)
         for part, index in ((queries, block.queries), (keys, block.keys), (values, block.keys))
     ]
+    is_grouped = block.mask is None or queries.device.type == "cpu"
+    if not is_grouped:
+        # A GPU's kernels that take a mask take no grouped heads; without one of them all scores would be held.
+        per_head = queries.shape[1] // keys.shape[1]
+        padded[1:] = [part.repeat_interleave(per_head, dim=1) for part in padded[1:]]
     attended = functional.scaled_dot_product_attention(
-        *padded, attn_mask=block.mask, is_causal=block.mask is None, enable_gqa=True, scale=1.0
+        *padded, attn_mask=block.mask, is_causal=block.mask is None, enable_gqa=is_grouped, scale=1.0
     )
     return attended.transpose(1, 2).flatten(2).flatten(0, 1)
 

@@ -47,6 +47,7 @@ def forward_weights(
     weights: DecoderWeights, batch: PackedBatch, *, collect: Collect | None = None, recompute: bool = False
 ) -> Tensor:
     """Do `forward_packed` with weights already read; `collect` is handed each layer's keys and values (without gradient)."""
+    batch = batch.on(weights.embedding.device)
     rotary = rotary_tables(weights, batch.positions_T)
     hidden_TD = weights.embedding.index_select(0, batch.ids_T)
     for layer in weights.layers:

@@ -58,7 +58,7 @@ def _score(
 ) -> list[list[float]]:
     packed = pack_trees(prompts, trees)
     predictors, targets = answer_targets(packed, answers_per_prompt=[len(tree) for tree in trees])
-    hidden = forward_packed(model, packed, precision=precision).index_select(0, predictors)
-    logprobs = selected_logprobs(model, hidden, targets, precision=precision)
+    hidden = forward_packed(model, packed, precision=precision).index_select(0, predictors.to(model.device))
+    logprobs = selected_logprobs(model, hidden, targets.to(model.device), precision=precision)
     parts = iter(logprobs.split(list(packed.lengths)))
     return [[float(next(parts).mean()) for _ in tree] for tree in trees]

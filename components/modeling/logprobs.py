@@ -58,7 +58,7 @@ class _SelectedLogprobs(torch.autograd.Function):
     def forward(ctx, hidden_TD, head_VD, targets_T, temperature, with_entropy):  # type: ignore[no-untyped-def]
         chunk = max(LEAST_TOKENS, CHUNK_ELEMENTS // head_VD.shape[0])
         is_held = any(ctx.needs_input_grad) and len(targets_T) * head_VD.shape[0] <= HELD_ELEMENTS
-        logprobs_T = torch.empty(len(targets_T), dtype=torch.float32)
+        logprobs_T = torch.empty(len(targets_T), dtype=torch.float32, device=hidden_TD.device)
         normalisers_T = torch.empty_like(logprobs_T)
         entropy_T = torch.zeros_like(logprobs_T)
         held = []
@@ -86,7 +86,7 @@ class _SelectedLogprobs(torch.autograd.Function):
         hidden_TD, head_VD, targets_T, normalisers_T, entropy_T, *held = ctx.saved_tensors
         grad_T = torch.zeros_like(entropy_T) if grad_T is None else grad_T
         grad_hidden = torch.empty_like(hidden_TD)
-        grad_head = torch.zeros(head_VD.shape, dtype=torch.float32) if ctx.needs_input_grad[1] else None
+        grad_head = torch.zeros(head_VD.shape, dtype=torch.float32, device=head_VD.device) if ctx.needs_input_grad[1] else None
         for number, start in enumerate(range(0, len(targets_T), ctx.chunk)):
             part = slice(start, start + ctx.chunk)
             scale = grad_T[part, None] / ctx.temperature

@@ -3,10 +3,12 @@
 A batch is a row of tokens cut into segments. A segment sees itself causally and, in a tree, the prompt before it:
 so a prompt is packed once for all its answers (exact: an answer's tokens see what they would see in a row of its own).
 Attention runs in blocks of segments of similar length; `AttentionBlock` says which tokens are its queries and keys.
+Batches are laid out on the processor, where their lengths are known without waiting, and moved to the model's device as a
+whole (`PackedBatch.on`).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
@@ -36,12 +38,17 @@ class AttentionBlock:
         """Return the mask as 0 and minus infinity, broadcastable to (segments, heads, queries, keys)."""
         if dtype not in self.biases:
             mask = (
-                torch.ones(self.key_length, self.key_length, dtype=torch.bool).tril()[None, None]
+                torch.ones(self.key_length, self.key_length, dtype=torch.bool, device=self.queries.device).tril()[None, None]
                 if self.mask is None
                 else self.mask
             )
-            self.biases[dtype] = torch.zeros(mask.shape, dtype=dtype).masked_fill_(~mask, -torch.inf)
+            self.biases[dtype] = torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, -torch.inf)
         return self.biases[dtype]
+
+    def on(self, device: torch.device) -> "AttentionBlock":
+        """Return the block on a device."""
+        queries, keys = self.queries.to(device), self.keys.to(device)
+        return AttentionBlock(queries, keys, self.segments, None if self.mask is None else self.mask.to(device))
 
 
 @dataclass(frozen=True)
@@ -61,6 +68,13 @@ class PackedBatch:
     def tokens(self) -> int:
         """Real tokens in the batch."""
         return int(self.ids_T.numel())
+
+    def on(self, device: torch.device) -> "PackedBatch":
+        """Return the batch on a device: itself where it lies there."""
+        if self.ids_T.device == device:
+            return self
+        moved = {name: getattr(self, name).to(device) for name in ("ids_T", "positions_T", "unpad_T")}
+        return replace(self, blocks=tuple(block.on(device) for block in self.blocks), **moved)
 
 
 def pack_sequences(sequences: Sequence[Sequence[int]]) -> PackedBatch:

@@ -136,10 +136,10 @@ class GenerativeModel:
         for batch in cut_by_tokens(rows, tokens=len, micro_tokens=BATCH_TOKENS):
             packed = pack_sequences(batch)
             last = torch.tensor([start + length - 1 for start, length in zip(packed.starts, packed.lengths, strict=True)])
-            hidden_RD = forward_packed(self.model, packed, precision=self.precision).index_select(0, last)
+            hidden_RD = forward_packed(self.model, packed, precision=self.precision).index_select(0, last.to(head_VD.device))
             logprobs_RV = torch.nn.functional.linear(hidden_RD.to(head_VD.dtype), head_VD).float().log_softmax(dim=-1)
-            shares_RL = logprobs_RV.index_select(1, self._labels)
-            rewards_R = shares_RL.softmax(dim=-1) @ self._values
+            shares_RL = logprobs_RV.index_select(1, self._labels.to(head_VD.device))
+            rewards_R = shares_RL.softmax(dim=-1) @ self._values.to(head_VD.device)
             masses = shares_RL.logsumexp(dim=-1).exp().tolist()
             found += [reward if mass >= self.form.minimum_mass else None for reward, mass in zip(rewards_R.tolist(), masses, strict=True)]
         return found

@@ -124,7 +124,7 @@ def answer_rewards(model: "PreTrainedModel", encoded: Sequence[Encoded], *, prec
     packed = pack_trees(prompts, answers)
     last = torch.tensor([start + length - 1 for start, length in zip(packed.starts, packed.lengths, strict=True)])
     hidden_TD = forward_packed(model, packed, precision=precision, recompute=recompute)
-    return torch.nn.functional.linear(hidden_TD.index_select(0, last).float(), model.score.weight)[:, 0]
+    return torch.nn.functional.linear(hidden_TD.index_select(0, last.to(hidden_TD.device)).float(), model.score.weight)[:, 0]
 
 
 def create_reward_model(backbone: "PreTrainedModel", *, seed: int) -> "PreTrainedModel":

@@ -5,6 +5,7 @@ Operations count a multiplication and an addition as two; norms, softmax and rot
 """
 
 import json
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,23 +104,32 @@ def read_shape(path: Path) -> DecoderShape:
         raise DataError(f"{file}: no such file; name a Hugging Face config.json or the folder that holds one") from None
     except (json.JSONDecodeError, UnicodeDecodeError) as error:
         raise DataError(f"{file}:{getattr(error, 'lineno', 1)}: not valid JSON; name a Hugging Face config.json") from None
-    kind = config.get("model_type") if isinstance(config, dict) else None
+    return config_shape(config if isinstance(config, dict) else {}, source=str(file))
+
+
+def config_shape(config: Mapping[str, Any], *, source: str) -> DecoderShape:
+    """Return the shape that a config's values describe; `source` names them in errors.
+
+    Raises:
+        SettingsError: see `read_shape`.
+    """
+    kind = config.get("model_type")
     if kind not in FAMILIES:
-        raise SettingsError(f"{file}: model_type: {kind!r} is not planned for; dense decoders are: {', '.join(FAMILIES)}")
-    numbers = {name: _number(file, config, key) for name, key in KEYS.items()}
+        raise SettingsError(f"{source}: model_type: {kind!r} is not planned for; dense decoders are: {', '.join(FAMILIES)}")
+    numbers = {name: _number(source, config, key) for name, key in KEYS.items()}
     if numbers["heads"] % numbers["key_value_heads"]:
-        raise SettingsError(f"{file}: num_attention_heads ({numbers['heads']}) must be a multiple of num_key_value_heads ({numbers['key_value_heads']})")
+        raise SettingsError(f"{source}: num_attention_heads ({numbers['heads']}) must be a multiple of num_key_value_heads ({numbers['key_value_heads']})")
     if not config.get("head_dim") and numbers["hidden"] % numbers["heads"]:
-        raise SettingsError(f"{file}: head_dim: missing, and hidden_size ({numbers['hidden']}) is no multiple of num_attention_heads ({numbers['heads']}); add it")
-    size = _number(file, config, "head_dim") if config.get("head_dim") is not None else numbers["hidden"] // numbers["heads"]
+        raise SettingsError(f"{source}: head_dim: missing, and hidden_size ({numbers['hidden']}) is no multiple of num_attention_heads ({numbers['heads']}); add it")
+    size = _number(source, config, "head_dim") if config.get("head_dim") is not None else numbers["hidden"] // numbers["heads"]
     has_head_norms, has_biases = FAMILIES[kind]
     return DecoderShape(
         **numbers, head_size=size, is_tied=bool(config.get("tie_word_embeddings", False)), has_head_norms=has_head_norms, has_biases=has_biases
     )
 
 
-def _number(file: Path, config: dict[str, Any], key: str) -> int:
+def _number(source: str, config: Mapping[str, Any], key: str) -> int:
     value = config.get(key)
     if not isinstance(value, int) or isinstance(value, bool) or not 1 <= value <= LARGEST:
-        raise SettingsError(f"{file}: {key}: {'missing' if value is None else f'found {value!r}'}; a whole number from 1 to {LARGEST:,} is needed")
+        raise SettingsError(f"{source}: {key}: {'missing' if value is None else f'found {value!r}'}; a whole number from 1 to {LARGEST:,} is needed")
     return value

@@ -141,7 +141,7 @@ def restore_training(model: "Module", optimiser: MatrixOptimiser, tensors: dict[
     for name, value in tensors.items():
         if name.startswith("optimiser."):
             parameter, _, key = name.removeprefix("optimiser.").rpartition(".")
-            states[by_name[parameter]][key] = value.clone()
+            states[by_name[parameter]][key] = value.to(by_name[parameter].device, copy=True)
     optimiser.restore(states)
 
 

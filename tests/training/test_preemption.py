@@ -19,7 +19,7 @@ import torch
 from components.lineage import digest_value
 from components.modeling.models import create_model
 from components.modeling.tokenizers import train_tokenizer
-from components.recorder import Recorder, read_record
+from components.recorder import Recorder, read_record, without_timings
 from components.settings.training import ModelSettings, OptimiserSettings, SupervisedSettings
 from components.storage.checkpoints import CheckpointFolder
 from components.training.policy.state import weights_digest
@@ -42,7 +42,7 @@ def train(folder, seconds, every):
     recorder = SlowRecorder(Path(folder) / "record")
     recorder.seconds = seconds
     pretrain(model, tokenizer, TEXTS, settings=settings, seed=3, recorder=recorder, checkpoints=CheckpointFolder(Path(folder) / "checkpoints", key="k"))
-    losses = [[entry["step"], entry["values"]] for entry in read_record(recorder.folder) if entry["kind"] == "metrics"]
+    losses = [[entry["step"], without_timings(entry["values"])] for entry in read_record(recorder.folder) if entry["kind"] == "metrics"]
     return weights_digest(model), digest_value(losses)
 '''
 

@@ -21,8 +21,8 @@ def answer_tokens(
     Args:
         logprobs_T: of every answer token under the policy, (tokens,), in the order of `pack_groups`; so are the others.
     """
-    lengths_A = torch.tensor([len(answer.ids) for group in batch for answer in group.answers])
-    advantages_A = torch.tensor([value for group in batch for value in group.advantages], dtype=torch.float32)
+    lengths_A = torch.tensor([len(answer.ids) for group in batch for answer in group.answers], device=logprobs_T.device)
+    advantages_A = torch.tensor([value for group in batch for value in group.advantages], dtype=torch.float32, device=logprobs_T.device)
     return AnswerTokens(
         logprobs_T=logprobs_T,
         old_T=_old_logprobs(batch, logprobs_T.detach()),

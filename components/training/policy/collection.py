@@ -31,9 +31,14 @@ class Collection:
     live: list[LiveGroup] = field(default_factory=list)
     advantages_BG: Tensor = field(default_factory=lambda: torch.zeros(0, 0))
     unscored: int = 0
-    rounds: int = 0
+    round_sizes: list[int] = field(default_factory=list)  # groups of each round of sampling
     seconds_generate: float = 0.0
     seconds_score: float = 0.0
+
+    @property
+    def rounds(self) -> int:
+        """How often was sampled."""
+        return len(self.round_sizes)
 
     def metrics(self, weights: Mapping[str, float]) -> dict[str, float]:
         """Return reward means (over scored answers; by task too), lengths, shares and counts."""
@@ -101,7 +106,7 @@ def collect_groups(
         collected.unscored += batch.unscored
         collected.seconds_generate += batch.seconds_generate
         collected.seconds_score += batch.seconds_score
-        collected.rounds += 1
+        collected.round_sizes.append(len(batch.groups))
         collected.advantages_BG = step_advantages(collected.groups, settings)
         collected.live = live_groups(
             collected.groups, collected.advantages_BG, mask_truncated=settings.mask_truncated

@@ -22,14 +22,16 @@ from transformers import PreTrainedModel
 from components.errors import Diverged
 from components.generation.sampler import Sampler
 from components.modeling.adapters import attach_adapters, has_adapters, trained_state
-from components.recorder import Recorder, SilentRecorder
+from components.recorder import TIMING, Recorder, SilentRecorder
 from components.settings.engine import EngineSettings
 from components.settings.training import PolicySettings
 from components.storage.checkpoints import CheckpointFolder
 from components.training.divergence import Evidence, refuse_unsound, stop_as_diverged, with_loss
 from components.training.engines.creation import create_engine
 from components.training.engines.engine import Engine
+from components.training.floors import StepFloors, Stopwatch
 from components.training.policy.collection import Collection, collect_groups, completion_rows
+from components.training.policy.floors import rollout_floors
 from components.training.policy.groups import PolicyPrompt, RewardFunction
 from components.training.policy.prompts import prompts_for_epochs
 from components.training.policy.refusals import refuse_drift_at_start, refuse_unsound_answers
@@ -69,8 +71,10 @@ class PolicyRun:
     recorder: Recorder
     checkpoints: CheckpointFolder | None
     identity: dict[str, str]  # of what a resume must find unchanged
+    floors: StepFloors
     selection: Selection | None = None
     totals: dict[str, Any] = field(default_factory=lambda: {"rewards": [], "losses": [], "seconds": {}, "tokens": 0})
+    watch: Stopwatch = field(default_factory=Stopwatch)
 
     def train(self) -> int:
         """Take the steps that are left, until patience is spent, saving as it goes; return the steps taken in all."""
@@ -123,27 +127,33 @@ class PolicyRun:
                 losses_before=self.totals["losses"], values=error.values,
             )  # fmt: skip
             stop_as_diverged(evidence, checkpoints=self._written())
-        self._record(number, collected, whole_rollout(updates), {"learning_rate": rate, "seconds_sync": seconds_sync})
+        floors = rollout_floors(self.floors, collected, settings=self.settings, has_reference=self.reference is not None)
+        self._record(number, collected, whole_rollout(updates), {"learning_rate": rate, "seconds_sync": seconds_sync} | floors | self.watch.take())
 
     def look(self, step: int) -> None:
         """Measure the model on validation where that is due after `step` optimiser steps."""
         if self.selection and self.selection.is_due(step, steps=self.settings.steps):
-            with self.engine.gathered() as whole:
+            watch = Stopwatch()
+            with watch.on("look"), self.engine.gathered() as whole:
                 score = self.selection.look(whole, step=step, agree=self.engine.ranks.from_main)
-            self.recorder.metrics({"validation_score": score}, step=step)
+            self.recorder.metrics({"validation_score": score} | self._spent(watch.take()), step=step)
 
     def _record(self, number: int, collected: Collection, statistics: UpdateStatistics, others: dict[str, float]) -> None:
         values = collected.metrics(self.settings.reward_weights) | statistics.metrics() | others
         self.totals["rewards"].append(values["reward"])
         self.totals["losses"] = with_loss(self.totals["losses"], values["loss"])
         self.totals["tokens"] += values["sampled_tokens"]
-        for name in ("sync", "generate", "score", "old", "reference", "policy"):
-            spent = self.totals["seconds"]
-            spent[name] = spent.get(name, 0.0) + values[f"seconds_{name}"]
-        self.recorder.metrics(values, step=number)
+        self.recorder.metrics(self._spent(values), step=number)
         if number % self.settings.table_every == 0:
             self.recorder.table(f"completions-{number:05d}", completion_rows(collected, groups=TABLE_GROUPS))
         self.recorder.progress(number + 1, self.settings.steps, reward=values["reward"], kl=values["kl"])
+
+    def _spent(self, values: dict[str, float]) -> dict[str, float]:
+        """Add the seconds among some metrics to the run's; return the metrics."""
+        totals = self.totals["seconds"]
+        for name in (name for name in values if name.startswith(TIMING)):
+            totals[name.removeprefix(TIMING)] = totals.get(name.removeprefix(TIMING), 0.0) + values[name]
+        return values
 
     def _resume(self) -> int:
         """Go on from the newest checkpoint; where there is none, write that of the beginning. Return the steps that are done."""
@@ -161,10 +171,11 @@ class PolicyRun:
 
     def _save(self, step: int) -> None:
         if self.checkpoints is not None:
-            save_state(
-                self.checkpoints, step=step, engine=self.engine, resampler=self.resampler, selection=self.selection,
-                identity=self.identity, totals=self.totals, recorder=self.recorder,
-            )  # fmt: skip
+            with self.watch.on("checkpoint"):
+                save_state(
+                    self.checkpoints, step=step, engine=self.engine, resampler=self.resampler, selection=self.selection,
+                    identity=self.identity, totals=self.totals, recorder=self.recorder,
+                )  # fmt: skip
 
     def _written(self) -> CheckpointFolder | None:
         """Return where this rank writes; None on the others."""
@@ -258,4 +269,5 @@ def _start(
     )  # fmt: skip
     by_id = {prompt.id: prompt for prompt in prompts}
     kept = recorder if trained.ranks.is_main else SilentRecorder()
-    return PolicyRun(trained, reference, by_id, resampler, reward, sampler, settings, seed, mastery, kept, checkpoints, identity)
+    floors = StepFloors(model, precision=settings.precision, is_adapted=has_adapters(model), ranks=trained.ranks.size)
+    return PolicyRun(trained, reference, by_id, resampler, reward, sampler, settings, seed, mastery, kept, checkpoints, identity, floors)

@@ -65,7 +65,7 @@ def with_old_logprobs(engine: Engine, groups: Sequence[LiveGroup], *, settings: 
     scoring = {"temperature": settings.temperature, "precision": settings.precision}
     scored: dict[int, LiveGroup] = {}
     for part in policy_passes(engine, groups, settings=settings):
-        old_T, _ = answer_logprobs(engine.model, pack_groups(part.items), with_entropy=False, **scoring)
+        old_T, _ = answer_logprobs(engine.model, pack_groups(part.items, device=engine.whole.device), with_entropy=False, **scoring)
         pieces = old_T.split([group.answer_tokens for group in part.items])
         scored |= {id(group): replace(group, old_T=piece) for group, piece in zip(part.items, pieces, strict=True)}
     return [scored.get(id(group), group) for group in groups]

@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 
+import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
@@ -13,11 +14,15 @@ from components.modeling.weights import AdapterUse
 from components.training.policy.groups import LiveGroup
 
 
-def pack_groups(groups: Sequence[LiveGroup]) -> tuple[PackedBatch, Tensor, Tensor]:
-    """Lay out groups for `answer_logprobs`: the packed batch, the token that predicts each answer token, and its id."""
+def pack_groups(groups: Sequence[LiveGroup], *, device: torch.device | None = None) -> tuple[PackedBatch, Tensor, Tensor]:
+    """Lay out groups for `answer_logprobs`: the packed batch, the token that predicts each answer token, and its id.
+
+    Args:
+        device: the model's; None: the processor.
+    """
     batch = pack_trees([group.prompt_ids for group in groups], [[answer.ids for answer in group.answers] for group in groups])
     predictors_T, targets_T = answer_targets(batch, answers_per_prompt=[len(group.answers) for group in groups])
-    return batch, predictors_T, targets_T
+    return (batch, predictors_T, targets_T) if device is None else (batch.on(device), predictors_T.to(device), targets_T.to(device))
 
 
 def answer_logprobs(

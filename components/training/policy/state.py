@@ -22,7 +22,7 @@ from components.training.selection import Selection
 
 def weights_digest(model: nn.Module) -> str:
     """Return the digest of a model's weights: of every tensor's name and bytes."""
-    parts = [[name, digest_bytes(tensor.detach().contiguous().view(torch.uint8).numpy().tobytes())] for name, tensor in sorted(model.state_dict().items())]
+    parts = [[name, digest_bytes(tensor.detach().cpu().contiguous().view(torch.uint8).numpy().tobytes())] for name, tensor in sorted(model.state_dict().items())]
     return digest_value(parts)
 
 

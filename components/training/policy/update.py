@@ -45,6 +45,7 @@ class UpdateStatistics:
     seconds_old: float = 0.0
     seconds_reference: float = 0.0
     seconds_policy: float = 0.0
+    seconds_optimiser: float = 0.0
 
     def add(self, parts: LossParts, correction: SamplerCorrection, *, entropy_sum: float, gap_sum: float) -> None:
         """Add the sums of a micro-batch; the gap is |log π_old − log s|."""
@@ -75,11 +76,12 @@ class UpdateStatistics:
             "seconds_old": self.seconds_old,
             "seconds_reference": self.seconds_reference,
             "seconds_policy": self.seconds_policy,
+            "seconds_optimiser": self.seconds_optimiser,
         }
 
 
 LARGEST = ("ratio_error",)  # over ranks; the other numbers add up
-OF_RANK = ("gradient_norm", "seconds_old", "seconds_reference", "seconds_policy")  # each rank's own
+OF_RANK = ("gradient_norm", "seconds_old", "seconds_reference", "seconds_policy", "seconds_optimiser")  # each rank's own
 
 
 def over_ranks(statistics: UpdateStatistics, ranks: Ranks) -> UpdateStatistics:
@@ -117,14 +119,14 @@ def accumulate_gradients(
     for part in policy_passes(engine, groups, settings=settings):
         batch = part.items
         started = perf_counter()
-        packed = pack_groups(batch)
+        packed = pack_groups(batch, device=engine.whole.device)
         scoring = {"temperature": settings.temperature, "precision": settings.precision}
         with torch.no_grad():
             reference_T = answer_logprobs(reference, packed, with_entropy=False, adapters="off", **scoring)[0] if reference is not None else None
         scored = perf_counter()
         logprobs_T, entropy_T = answer_logprobs(engine.model, packed, recompute=settings.recompute, **scoring)
         tokens = answer_tokens(batch, logprobs_T, reference_T=reference_T, entropy_T=entropy_T)
-        gap_T = tokens.old_T - sampler_logprobs(batch)
+        gap_T = tokens.old_T - sampler_logprobs(batch).to(tokens.old_T.device)
         correction = sampler_correction(
             gap_T, tokens.lengths_A, cap=settings.importance_cap, gap_limit=settings.sequence_gap_limit
         )
@@ -164,7 +166,9 @@ def update_policy(
         error.values["gradient_norm"] = gradient_norm(engine.whole)
         engine.clear()
         raise
+    started = perf_counter()
     statistics.gradient_norm = engine.step(rate=learning_rate, clip_norm=settings.optimiser.clip_norm)
+    statistics.seconds_optimiser = perf_counter() - started
     refuse_divergence(statistics, kl_limit=settings.kl_limit)
     return statistics
 

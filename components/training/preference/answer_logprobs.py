@@ -43,8 +43,9 @@ def answer_logprobs(
     """Return log π(answer | prompt) of every distinct answer of some prompts, (answers,), float32, in nats."""
     packed = pack_trees([group.answers[0][0] for group in groups], [[ids for _, ids in group.answers] for group in groups])
     predictors_T, targets_T = answer_targets(packed, answers_per_prompt=[len(group.answers) for group in groups])
-    hidden_TD = forward_packed(model, packed, precision=precision, recompute=recompute).index_select(0, predictors_T)
-    logprobs_T = selected_logprobs(model, hidden_TD, targets_T, precision=precision)
+    hidden_TD = forward_packed(model, packed, precision=precision, recompute=recompute)
+    hidden_TD = hidden_TD.index_select(0, predictors_T.to(hidden_TD.device))
+    logprobs_T = selected_logprobs(model, hidden_TD, targets_T.to(hidden_TD.device), precision=precision)
     return torch.stack([part.sum() for part in logprobs_T.split(list(packed.lengths))])
 
 
@@ -57,7 +58,7 @@ def reference_logprobs(
     Every group is scored in the micro-batch that holds it first, so that a policy equal to the reference gives the same
     bits there and the first step's log ratios are 0.
     """
-    found = [torch.full((len(group.answers),), torch.nan) for group in groups]
+    found: dict[int, Tensor] = {}
     missing = {index for batch in batches for index in batch}
     for batch in batches:
         for micro in micro_batches(groups, batch, micro_tokens=micro_tokens):
@@ -68,7 +69,8 @@ def reference_logprobs(
                 if index in missing:
                     found[index] = part.clone()
                     missing.remove(index)
-    return found
+    like = next(iter(found.values()), torch.empty(0))
+    return [found[index] if index in found else like.new_full((len(group.answers),), torch.nan) for index, group in enumerate(groups)]
 
 
 def micro_batches(groups: Sequence[PromptPairs], batch: Sequence[int], *, micro_tokens: int) -> list[list[int]]:

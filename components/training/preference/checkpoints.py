@@ -16,6 +16,7 @@ from components.recorder import Recorder
 from components.storage.checkpoints import Checkpoint, CheckpointFolder
 from components.storage.random_states import random_states, restore_random_states
 from components.training.divergence import Evidence, refuse_unsound, stop_as_diverged
+from components.training.floors import Stopwatch
 from components.training.optimisation import MatrixOptimiser, restore_training, training_tensors
 from components.training.preference.prompt_pairs import PromptPairs
 
@@ -36,6 +37,11 @@ class TuningCheckpoints:
     steps: int
     what: str
     losses: list[float] = field(default_factory=list)  # of the last steps
+    watch: Stopwatch = field(default_factory=Stopwatch)
+
+    def seconds(self, name: str) -> dict[str, float]:
+        """Return the seconds that checkpoints took since the last call, under the tuning's name."""
+        return {f"{key}/{name}": value for key, value in self.watch.take().items()}
 
     def save(self, step: int, *, tensors: Mapping[str, Tensor] | None = None, state: Mapping[str, Any] | None = None) -> None:
         """Write a checkpoint after `step` optimiser steps, in the background, with further tensors and state of the loop's own.
@@ -49,9 +55,10 @@ class TuningCheckpoints:
         whole = {
             **self.identity, **(state or {}), "record": self.recorder.position(), "losses": self.losses, "rng": random_states(),
         }  # fmt: skip
-        kept = training_tensors(self.model, self.optimiser) | dict(tensors or {})
-        refuse_unsound(kept, step=step, checkpoints=self.checkpoints)
-        self.checkpoints.save_later(step, tensors=kept, state=whole)
+        with self.watch.on("checkpoint"):
+            kept = training_tensors(self.model, self.optimiser) | dict(tensors or {})
+            refuse_unsound(kept, step=step, checkpoints=self.checkpoints)
+            self.checkpoints.save_later(step, tensors=kept, state=whole)
 
     def stop(self, step: int, *, reason: str, batch: Sequence[PromptPairs], values: Mapping[str, float]) -> NoReturn:
         """Stop as diverged before a step is taken; the weights are those of the step before.

@@ -12,6 +12,7 @@ same record.
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
+from time import perf_counter
 
 import torch
 from torch import Tensor, nn
@@ -19,11 +20,12 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from components.conversations import PreferencePair
 from components.errors import DataError, Diverged
-from components.modeling.adapters import attach_adapters, trained_state
+from components.modeling.adapters import attach_adapters, has_adapters, trained_state
 from components.recorder import Recorder
 from components.settings.training import DirectPreferenceSettings
 from components.storage.checkpoints import CheckpointFolder
 from components.training.divergence import refuse_unsound, with_loss
+from components.training.floors import StepFloors, Stopwatch
 from components.training.optimisation import create_optimiser
 from components.training.policy.state import weights_digest
 from components.training.preemption import orderly_steps, stop_here_if_asked
@@ -126,6 +128,7 @@ class DirectRun:
         identity = {"pairs": groups_digest([*groups, *held_out]), "reference": weights_digest(model)} if checkpoints else {}
         attach_adapters(model, settings.adapters, seed=seed)
         self.optimiser = create_optimiser(model, settings.optimiser, precision=settings.precision)
+        self.floors = StepFloors(model, precision=settings.precision, is_adapted=has_adapters(model))
         self.saved = TuningCheckpoints(checkpoints, model, self.optimiser, recorder, identity, steps=settings.steps, what=name)
         self.looks: list[DirectLook] = []
         self.scored = self.scored_held_out = ReferencedPairs((), ())
@@ -149,7 +152,7 @@ class DirectRun:
         refuse_unsound(trained_state(self.model), step=total, checkpoints=self.saved.checkpoints)
 
     def _step(self, step: int) -> None:
-        settings, shape = self.settings, self.settings.optimiser
+        settings, shape, started = self.settings, self.settings.optimiser, perf_counter()
         rate = learning_rate(step, steps=settings.steps, settings=shape)
         self.optimiser.set_rate(rate)
         self.optimiser.zero_grad(set_to_none=True)
@@ -163,14 +166,22 @@ class DirectRun:
         self.optimiser.step()
         self.saved.losses = with_loss(self.saved.losses, metrics["loss"])
         metrics |= {"learning_rate": rate, "pairs": float(statistics.pairs), "packed_tokens": float(statistics.packed_tokens)}
-        self.recorder.metrics({f"{self.name}/{key}": value for key, value in metrics.items()}, step=step)
+        seconds = {"update": perf_counter() - started, "floor_update": self._floor(step)}
+        timings = {f"seconds_{part}/{self.name}": spent for part, spent in seconds.items()} | self.saved.seconds(self.name)
+        self.recorder.metrics({f"{self.name}/{key}": value for key, value in metrics.items()} | timings, step=step)
         self.recorder.progress(step + 1, settings.steps, loss=metrics["loss"])
 
+    def _floor(self, step: int) -> float:
+        trees = [self.groups[index].tree for index in self.plan[step]]
+        return self.floors.update(trees, headed=sum(sum(tree.answers) for tree in trees))
+
     def _look(self, step: int) -> None:
-        values = measure_pairs(self.model, self.scored_held_out, settings=self.settings).metrics(beta=self.settings.beta)
+        watch = Stopwatch()
+        with watch.on(f"look/{self.name}"):
+            values = measure_pairs(self.model, self.scored_held_out, settings=self.settings).metrics(beta=self.settings.beta)
         shown = {key: values[key] for key in ("loss", "accuracy", "likelihood_accuracy", "margin")}
         self.looks.append(DirectLook(step, **shown))
-        self.recorder.metrics({f"{self.name}/validation_{key}": value for key, value in shown.items()}, step=step)
+        self.recorder.metrics({f"{self.name}/validation_{key}": value for key, value in shown.items()} | watch.take(), step=step)
 
     def _save(self, step: int) -> None:
         tensors = {"reference": _joined(self.scored), "held_out_reference": _joined(self.scored_held_out)}
@@ -180,8 +191,8 @@ class DirectRun:
         """Go on from the newest checkpoint and return its step; else take the reference and write that of the beginning."""
         checkpoint = self.saved.restore()
         if checkpoint is not None:
-            self.scored = _referenced(self.groups, checkpoint.tensors["reference"])
-            self.scored_held_out = _referenced(self.held_out, checkpoint.tensors["held_out_reference"])
+            self.scored = _referenced(self.groups, checkpoint.tensors["reference"].to(self.model.device))
+            self.scored_held_out = _referenced(self.held_out, checkpoint.tensors["held_out_reference"].to(self.model.device))
             self.looks = [DirectLook(**look) for look in checkpoint.state["looks"]]
             return checkpoint.step
         scoring = {"micro_tokens": self.settings.micro_tokens, "precision": self.settings.precision}
@@ -197,7 +208,7 @@ def _differing(pairs: Sequence[PreferencePair]) -> list[PreferencePair]:
 
 
 def _joined(scored: ReferencedPairs) -> Tensor:
-    return torch.cat([torch.empty(0), *scored.references])
+    return torch.cat(list(scored.references)) if scored.references else torch.empty(0)
 
 
 def _referenced(groups: Sequence[PromptPairs], logprobs_A: Tensor) -> ReferencedPairs:

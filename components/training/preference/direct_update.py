@@ -95,8 +95,8 @@ def summed_loss(
     groups = [scored.groups[index] for index in micro]
     logprobs_A = answer_logprobs(model, groups, precision=settings.precision, recompute=settings.recompute)
     ratios_A = logprobs_A - torch.cat([scored.references[index] for index in micro])
-    lengths_A = torch.tensor([len(ids) for group in groups for _, ids in group.answers])
-    chosen, rejected = pair_positions(groups)
+    lengths_A = torch.tensor([len(ids) for group in groups for _, ids in group.answers], device=logprobs_A.device)
+    chosen, rejected = (positions.to(logprobs_A.device) for positions in pair_positions(groups))
     chosen_P, rejected_P = ratios_A.index_select(0, chosen), ratios_A.index_select(0, rejected)
     loss_P = PREFERENCE_LOSSES[settings.loss](chosen_P - rejected_P, LossShape(settings.beta, settings.label_smoothing))
     supervised_P = -(logprobs_A / lengths_A).index_select(0, chosen)

@@ -12,6 +12,7 @@ from torch import Tensor
 from components.conversations import Message, PreferencePair
 from components.lineage import digest_value, stable_fraction
 from components.rewards.reward_model import Encoded
+from components.sizing.floors import Tree
 
 # (conversations, answers), both one an answer → (prompt ids, answer ids) of each
 EncodeAnswers = Callable[[Sequence[Sequence[Message]], Sequence[str]], list[Encoded]]
@@ -30,7 +31,12 @@ class PromptPairs:
     @property
     def tokens(self) -> int:
         """Tokens of one pass, the prompt counted once."""
-        return len(self.answers[0][0]) + sum(len(answer) for _, answer in self.answers)
+        return self.tree.tokens
+
+    @property
+    def tree(self) -> Tree:
+        """Tokens of the prompt and of each answer, as one pass holds them."""
+        return Tree(len(self.answers[0][0]), tuple(len(answer) for _, answer in self.answers))
 
 
 def group_pairs(pairs: Sequence[PreferencePair], encode: EncodeAnswers) -> list[PromptPairs]:

@@ -8,6 +8,7 @@ its answers. The loss is divided by the pairs of the whole optimiser step.
 import math
 from collections.abc import Callable, Sequence
 from functools import partial
+from time import perf_counter
 
 import torch
 from torch import Tensor, nn
@@ -16,7 +17,7 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 from components.conversations import PreferencePair
 from components.errors import DataError
 from components.lineage import digest_value
-from components.modeling.adapters import attach_adapters, trained_state
+from components.modeling.adapters import attach_adapters, has_adapters, trained_state
 from components.modeling.micro_batches import cut_by_tokens
 from components.modeling.precision import Precision
 from components.recorder import Recorder
@@ -24,6 +25,7 @@ from components.rewards.reward_model import answer_rewards, encode_answers
 from components.settings.training import SupervisedSettings
 from components.storage.checkpoints import CheckpointFolder
 from components.training.divergence import is_sound_loss, refuse_unsound, with_loss
+from components.training.floors import StepFloors
 from components.training.optimisation import create_optimiser
 from components.training.preemption import orderly_steps, stop_here_if_asked
 from components.training.preference.bradley_terry import bradley_terry_loss, pair_accuracy
@@ -91,12 +93,13 @@ def tune_scores(
     shape = settings.optimiser
     attach_adapters(model, settings.adapters, seed=seed)
     optimiser = create_optimiser(model, shape, precision=settings.precision)
+    floors = StepFloors(model, precision=settings.precision, is_adapted=has_adapters(model))
     plan = plan_batches(groups, steps=settings.steps, batch_pairs=settings.batch_samples, seed=seed)
     identity = {"pairs": pairs_digest(pairs)}
     saved = TuningCheckpoints(checkpoints, model, optimiser, recorder, identity, steps=settings.steps, what="a reward model")
     with orderly_steps(checkpoints):
         for step in range(saved.resume(), settings.steps):
-            batch = [groups[index] for index in plan[step]]
+            batch, started = [groups[index] for index in plan[step]], perf_counter()
             optimiser.set_rate(learning_rate(step, steps=settings.steps, settings=shape))
             optimiser.zero_grad(set_to_none=True)
             value, accuracy = _accumulate(model, batch, loss=loss, settings=settings, margin_scale=margin_scale)
@@ -106,7 +109,9 @@ def tune_scores(
                 saved.stop(step, reason=reason, batch=batch, values={"loss": value, "gradient_norm": norm})
             optimiser.step()
             saved.losses = with_loss(saved.losses, value)
-            recorder.metrics({f"{name}/loss": value, f"{name}/accuracy": accuracy}, step=step)
+            seconds = {"update": perf_counter() - started, "floor_update": floors.update([group.tree for group in batch], headed=0)}
+            timings = {f"seconds_{part}/{name}": spent for part, spent in seconds.items()} | saved.seconds(name)
+            recorder.metrics({f"{name}/loss": value, f"{name}/accuracy": accuracy, **timings}, step=step)
             recorder.progress(step + 1, settings.steps, loss=value)
             if (step + 1) % settings.checkpoint_every == 0 or step + 1 == settings.steps:
                 saved.save(step + 1)
@@ -139,8 +144,8 @@ def _accumulate(
     loss_sum = accuracy_sum = 0.0
     for micro in cut_by_tokens(batch, tokens=lambda group: group.tokens, micro_tokens=settings.micro_tokens):
         rewards = answer_rewards(model, [answer for group in micro for answer in group.answers], precision=settings.precision, recompute=settings.recompute)
-        chosen, rejected = (rewards.index_select(0, positions) for positions in pair_positions(micro))
-        margins = torch.tensor([margin * margin_scale for group in micro for margin in group.margins])
+        chosen, rejected = (rewards.index_select(0, positions.to(rewards.device)) for positions in pair_positions(micro))
+        margins = torch.tensor([margin * margin_scale for group in micro for margin in group.margins], device=rewards.device)
         part = loss(chosen, rejected, margins) / count
         part.backward()
         loss_sum += float(part.detach())

@@ -7,15 +7,17 @@ same record, as an undisturbed one.
 import math
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from time import perf_counter
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from torch import Tensor
 
 from components.errors import StorageError
-from components.modeling.adapters import trained_state
+from components.modeling.adapters import has_adapters, trained_state
 from components.recorder import Recorder
 from components.settings.engine import EngineSettings
 from components.settings.training import SupervisedSettings
+from components.sizing.floors import Tree
 from components.storage.checkpoints import Checkpoint, CheckpointFolder
 from components.storage.random_states import random_states, restore_random_states
 from components.training.divergence import (
@@ -28,6 +30,7 @@ from components.training.divergence import (
 )
 from components.training.engines.creation import create_engine
 from components.training.engines.sharing import Pass
+from components.training.floors import StepFloors, Stopwatch
 from components.training.preemption import orderly_steps, stop_here_if_asked
 from components.training.schedule import learning_rate
 from components.training.selection import Measure
@@ -108,6 +111,8 @@ class SupervisedRun:
         self.validation, self.measure, self.checkpoints, self.names = validation, measure, checkpoints, names
         self.engine = create_engine(model, settings.optimiser, engine, precision=settings.precision)
         self.recorder = recorder if self.engine.ranks.is_main else None
+        self.floors = StepFloors(model, precision=settings.precision, is_adapted=has_adapters(model), ranks=self.engine.ranks.size)
+        self.watch = Stopwatch()
         self.progress = _Progress()
         self.best: dict[str, Tensor] = {}
         self.digest = examples_digest(examples, plan) if checkpoints else ""
@@ -136,7 +141,7 @@ class SupervisedRun:
         return self._result()
 
     def _step(self) -> None:
-        step = self.progress.step
+        step, started = self.progress.step, perf_counter()
         batch = [self.examples[index] for index in self.plan[step]]
         targets = sum(example.targets for example in batch)
         loss = 0.0
@@ -154,7 +159,7 @@ class SupervisedRun:
         self.progress.step += 1
         self.progress.tokens += sum(len(example.ids) for example in batch)
         self.progress.losses = with_loss(self.progress.losses, loss)
-        self._record({"loss": loss, "learning_rate": rate, "gradient_norm": norm, "tokens": self.progress.tokens})
+        self._record(batch, {"loss": loss, "learning_rate": rate, "gradient_norm": norm, "tokens": self.progress.tokens, "seconds_update": perf_counter() - started})
         if self.validation and (
             self.progress.step % self.settings.validate_every == 0 or self.progress.step == len(self.plan)
         ):
@@ -188,14 +193,16 @@ class SupervisedRun:
         return self.checkpoints if self.engine.ranks.is_main else None
 
     def _look(self, *, step: int) -> None:
-        loss = mean_loss(
-            self.engine.model, self.validation, precision=self.settings.precision, micro_tokens=self.settings.micro_tokens
-        )
-        look = Look(step, loss, self._measured())
+        watch = Stopwatch()
+        with watch.on("look"):
+            loss = mean_loss(
+                self.engine.model, self.validation, precision=self.settings.precision, micro_tokens=self.settings.micro_tokens
+            )
+            look = Look(step, loss, self._measured())
         self.progress.looks.append(look)
         if self.recorder:
             score = {} if look.score is None else {"validation_score": look.score}
-            self.recorder.metrics({"validation_loss": loss, **score}, step=step)
+            self.recorder.metrics({"validation_loss": loss, **score, **watch.take()}, step=step)
         if self.settings.patience and self.progress.best is look:
             self.best = self.engine.weights()
 
@@ -208,9 +215,10 @@ class SupervisedRun:
     def _is_patience_spent(self) -> bool:
         return bool(self.settings.patience) and self.progress.looks_without_gain >= self.settings.patience
 
-    def _record(self, values: dict[str, float]) -> None:
+    def _record(self, batch: Sequence[Example], values: dict[str, float]) -> None:
         if self.recorder:
-            self.recorder.metrics(values, step=self.progress.step)
+            floor = self.floors.update([Tree(len(example.ids) - 1) for example in batch], headed=sum(example.targets for example in batch))
+            self.recorder.metrics({**values, "seconds_floor_update": floor, **self.watch.take()}, step=self.progress.step)
             self.recorder.progress(self.progress.step, len(self.plan), loss=values["loss"])
 
     def _save(self) -> None:
@@ -221,7 +229,8 @@ class SupervisedRun:
             "record": self.recorder.position() if self.recorder else 0,
         }  # fmt: skip
         best = {f"best.{name}": value for name, value in self.best.items()}
-        self.engine.save(self.checkpoints, self.progress.step, state=state, extra=best)
+        with self.watch.on("checkpoint"):
+            self.engine.save(self.checkpoints, self.progress.step, state=state, extra=best)
 
     def _resume(self) -> None:
         checkpoint, warnings = self.engine.latest(self.checkpoints) if self.checkpoints else (None, [])

@@ -27,8 +27,9 @@ def summed_loss(model: "PreTrainedModel", examples: Sequence[Example], *, precis
     is_predictor = torch.tensor([flag for example in examples for flag in example.is_target[1:]])
     targets = torch.tensor([token for example in examples for token in example.ids[1:]])
     predictors = is_predictor.nonzero()[:, 0]
-    hidden = forward_packed(model, batch, precision=precision, recompute=recompute).index_select(0, predictors)
-    return -selected_logprobs(model, hidden, targets.index_select(0, predictors), precision=precision).sum()
+    hidden = forward_packed(model, batch, precision=precision, recompute=recompute)
+    targets_T = targets.index_select(0, predictors).to(hidden.device)
+    return -selected_logprobs(model, hidden.index_select(0, predictors.to(hidden.device)), targets_T, precision=precision).sum()
 
 
 def micro_batches(examples: Sequence[Example], *, micro_tokens: int) -> list[list[Example]]:

@@ -12,7 +12,7 @@ import torch
 from components.conversations import Message, PreferencePair
 from components.errors import DataError, Diverged, Preempted, StorageError
 from components.modeling.tokenizers import encode_samples
-from components.recorder import Recorder, read_record
+from components.recorder import Recorder, read_record, without_timings
 from components.storage.checkpoints import CheckpointFolder
 from components.training.preemption import stop_signals
 from components.training.preference import answer_logprobs
@@ -26,7 +26,7 @@ def weights(model):
 
 
 def metrics(folder):
-    return [(entry["step"], entry["values"]) for entry in read_record(folder) if entry["kind"] == "metrics"]
+    return [(entry["step"], without_timings(entry["values"])) for entry in read_record(folder) if entry["kind"] == "metrics"]
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])

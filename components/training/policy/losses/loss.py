@@ -92,7 +92,7 @@ def clipped_objective(tokens: AnswerTokens, clip: ClipRange) -> Objective:
 
 def answer_means(values_T: Tensor, lengths_A: Tensor) -> Tensor:
     """Return the mean of each answer's tokens, (answers,); 0 for an answer without any."""
-    owner_T = torch.arange(len(lengths_A)).repeat_interleave(lengths_A)
+    owner_T = torch.arange(len(lengths_A), device=lengths_A.device).repeat_interleave(lengths_A)
     return values_T.new_zeros(len(lengths_A)).index_add(0, owner_T, values_T) / lengths_A.clamp(min=1)
 
 

@@ -1,0 +1,85 @@
+"""What comes of the check: tables, a plot, one last line of JSON, and a stored file."""
+
+import dataclasses
+import datetime
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.table import Table
+
+from bench.curves import write_curves
+from bench.gpu_check.checks import Check
+from bench.gpu_check.speed import ContextCost, Rate
+from bench.machine import git_state
+from components.evaluation.report.charts import Series
+from components.sizing.machine import DeviceSpeed
+from components.storage.files import write_json
+
+RESULTS = "bench/results"
+NANO = 1e9
+
+
+@dataclasses.dataclass(frozen=True)
+class Outcome:
+    """Everything that was found on one device."""
+
+    device: str
+    speed: DeviceSpeed
+    checks: Sequence[Check]
+    rates: Sequence[Rate]
+    costs: Sequence[ContextCost]
+    peak_gigabytes: float | None
+    has_vllm: bool
+
+    @property
+    def is_ok(self) -> bool:
+        """Say whether every check is passed."""
+        return all(check.is_ok for check in self.checks)
+
+    def summary(self) -> dict[str, Any]:
+        """Return the last line's object; `mfu_…` and `roofline_…` are shares of what was measured in the same run."""
+        share = {rate.name: round(rate.floor_share, 3) for rate in self.rates}
+        return {
+            "bench": "gpu_check", "date": datetime.datetime.now(datetime.UTC).date().isoformat(), "device": self.device, "is_ok": self.is_ok,
+            "checks": len(self.checks), "failed": [check.name for check in self.checks if not check.is_ok], "vllm": self.has_vllm,
+            "peak_teraflops": round(self.speed.flops / 1e12, 1), "bandwidth_gigabytes": round(self.speed.bandwidth / 1e9),
+            "mfu_supervised": share.get("supervised steps"), "mfu_grpo_update": share.get("GRPO update, reference and optimiser with it"),
+            "roofline_sampling": share.get("sampling"), "tokens_per_second": {rate.name: round(rate.tokens_per_second) for rate in self.rates},
+            "peak_memory_gigabytes": None if self.peak_gigabytes is None else round(self.peak_gigabytes, 2),
+        }  # fmt: skip
+
+
+def print_outcome(outcome: Outcome, console: Console) -> None:
+    """Print checks, rates and costs."""
+    table = Table("check", "found", "limit", "", title=f"Agreement on {outcome.device}", title_justify="left", header_style="bold")
+    for check in outcome.checks:
+        table.add_row(check.name, f"{check.value:.2g}", f"{check.limit:.2g}", "ok" if check.is_ok else "FAILED")
+    console.print(table)
+    rates = Table("work", "tokens/s", "of the floor", title=f"Speed at {outcome.speed.flops / 1e12:.1f} TFLOP/s and {outcome.speed.bandwidth / 1e9:,.0f} GB/s", title_justify="left", header_style="bold")
+    for rate in outcome.rates:
+        rates.add_row(rate.name, f"{rate.tokens_per_second:,.0f}", f"{rate.floor_share:.1%}")
+    console.print(rates)
+    costs = Table("context", "training, ns a token", "floor", "decoding, ns a token", "floor", title="Cost against context", title_justify="left", header_style="bold")
+    for cost in outcome.costs:
+        costs.add_row(f"{cost.context:,}", *(f"{NANO * value:,.0f}" for value in (cost.train_seconds, cost.train_floor, cost.decode_seconds, cost.decode_floor)))
+    console.print(costs)
+
+
+def store_outcome(outcome: Outcome, project: Path) -> Path:
+    """Write `gpu_check-<date>.json` and the plot beside it; those of the same day are replaced."""
+    git, date = git_state(project), datetime.datetime.now(datetime.UTC).date().isoformat()
+    path = project / RESULTS / f"gpu_check-{date}.json"
+    write_json(
+        path,
+        outcome.summary()
+        | {
+            "git_sha": git.sha, "is_clean": git.is_clean, "found": [dataclasses.asdict(check) for check in outcome.checks],
+            "rates": [dataclasses.asdict(rate) for rate in outcome.rates], "contexts": [dataclasses.asdict(cost) for cost in outcome.costs],
+        },
+    )  # fmt: skip
+    kinds = {"training": "train_seconds", "training, floor": "train_floor", "decoding": "decode_seconds", "decoding, floor": "decode_floor"}
+    series = [Series(name, [(cost.context, NANO * getattr(cost, field)) for cost in outcome.costs]) for name, field in kinds.items()]
+    write_curves(path.with_suffix(".svg"), series, x_title="context, tokens", y_title="nanoseconds a token")
+    return path

@@ -1,0 +1,51 @@
+"""What is checked with what: shapes, sizes, limits."""
+
+from dataclasses import dataclass
+
+from bench.training.plan import SIZES
+from components.settings.training import ModelSettings
+
+LARGE = ModelSettings(vocabulary=3072, hidden=1024, layers=28, heads=16, key_value_heads=8, head_dimension=128, intermediate=3072, context=8704)
+LIMITS = {
+    "logprobs float32": 1e-4,  # nats, the largest of the tokens
+    "logprobs bfloat16": 2e-2,  # nats, the mean of the tokens: ours in bfloat16 against transformers in float32
+    "gradients float32": 1e-3,  # largest difference over the largest gradient
+    "losses float32": 1e-3,  # of a step, relative
+    "losses bfloat16": 3e-2,
+    "sampler float32": 1e-3,  # nats, the largest of the tokens, against the processor's float32 scores
+    "sampler bfloat16": 2e-2,  # nats, the mean
+    "sampler gap bfloat16": 2e-2,  # nats a token, sampler against trainer on the device
+    "vllm float32": 1e-3,  # nats, the largest of the probes' tokens
+    "vllm bfloat16": 0.25,
+    "growth": 1.25,  # of seconds a token from the shortest context to the longest, over that of the operations
+}
+
+
+@dataclass(frozen=True)
+class Plan:
+    """One run."""
+
+    agreement: ModelSettings
+    speed: ModelSettings
+    speed_precision: str
+    lengths: tuple[int, ...]  # of sequences whose scores are compared
+    steps: int  # of each loop
+    prompts: int  # of a rollout
+    prompt_tokens: int
+    samples: int
+    new_tokens: int
+    micro_tokens: int
+    contexts: tuple[int, ...]  # of the curve
+    curve_tokens: int  # a training step, at every context
+    curve_rows: int  # answers decoded side by side, at every context
+    curve_new_tokens: int
+
+
+FULL = Plan(
+    agreement=SIZES["10"], speed=LARGE, speed_precision="bfloat16", lengths=(7, 60, 200, 480), steps=4, prompts=16, prompt_tokens=256, samples=8,
+    new_tokens=256, micro_tokens=8192, contexts=(512, 1024, 2048, 4096, 8192), curve_tokens=16384, curve_rows=32, curve_new_tokens=64,
+)  # fmt: skip
+REHEARSAL = Plan(
+    agreement=SIZES["tiny"], speed=SIZES["tiny"], speed_precision="float32", lengths=(7, 30), steps=2, prompts=4, prompt_tokens=16, samples=4, new_tokens=8,
+    micro_tokens=512, contexts=(32, 64), curve_tokens=128, curve_rows=4, curve_new_tokens=8,
+)  # fmt: skip

@@ -1,0 +1,75 @@
+"""The floors of a loop's steps (components/sizing/floors.py), and the seconds a loop spends beside its steps.
+
+Every metric made here begins with `seconds_`, as all timings do: they are the only metrics in which two runs of the same
+work differ. The device is measured where the first floor is asked for, once a process; this draws no random number and
+changes no setting.
+"""
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from time import perf_counter
+from typing import TYPE_CHECKING
+
+from components.modeling.precision import resolve_precision
+from components.recorder import TIMING
+from components.settings.training import Precision
+from components.sizing.floors import ADAPTED, TRAINED, Tree, forward_flops, generate_floor
+from components.sizing.machine import DeviceSpeed, device_speed
+from components.sizing.shape import config_shape
+
+if TYPE_CHECKING:
+    from transformers import PreTrainedModel
+
+VALUE_BYTES = {"float32": 4, "bfloat16": 2}
+
+
+class StepFloors:
+    """Floors of the steps of one model, on its device and in the number type of its products."""
+
+    def __init__(self, model: "PreTrainedModel", *, precision: Precision, is_adapted: bool = False, ranks: int = 1) -> None:
+        """Args: is_adapted: low-rank adapters alone are trained; ranks: processes, each as fast as this one, that share a step."""
+        self.shape = config_shape(model.config.to_dict(), source="the model's config")
+        self.dtype = resolve_precision(precision)
+        self.device = str(model.device)
+        self.passes = ADAPTED if is_adapted else TRAINED
+        self.ranks = ranks
+
+    @property
+    def speed(self) -> DeviceSpeed:
+        """Operations and bytes a second of all ranks."""
+        found = device_speed(self.dtype, self.device)
+        return DeviceSpeed(found.flops * self.ranks, found.bandwidth * self.ranks)
+
+    def update(self, trees: Sequence[Tree], *, headed: float, has_reference: bool = False) -> float:
+        """Return the seconds of one pass forward and back over a step's tokens, and of the reference's forward where there is one."""
+        return (self.passes + has_reference) * self.forward(trees, headed=headed)
+
+    def forward(self, trees: Sequence[Tree], *, headed: float) -> float:
+        """Return the seconds of one forward pass."""
+        return forward_flops(self.shape, trees, headed=headed) / self.speed.flops
+
+    def generate(self, trees: Sequence[Tree]) -> float:
+        """Return the seconds of one rollout; see `generate_floor`."""
+        return generate_floor(self.shape, trees, speed=self.speed, value_bytes=VALUE_BYTES[self.dtype])
+
+
+class Stopwatch:
+    """Adds up seconds by name until they are taken into the record of a step."""
+
+    def __init__(self) -> None:
+        self._seconds: dict[str, float] = {}
+
+    @contextlib.contextmanager
+    def on(self, name: str) -> Iterator[None]:
+        """Count the block's seconds under a name, even where it raises."""
+        started = perf_counter()
+        try:
+            yield
+        finally:
+            self._seconds[name] = self._seconds.get(name, 0.0) + perf_counter() - started
+
+    def take(self) -> dict[str, float]:
+        """Return `seconds_<name>` of everything counted since the last call."""
+        taken = {f"{TIMING}{name}": value for name, value in self._seconds.items()}
+        self._seconds = {}
+        return taken

@@ -1,0 +1,75 @@
+"""The GPU check without a GPU: it says that there is none, finds what differs, and reckons growth as it should."""
+
+import copy
+import math
+import xml.etree.ElementTree as ElementTree
+
+import pytest
+import torch
+
+from bench.curves import write_curves
+from bench.gpu_check import __main__ as command
+from bench.gpu_check.agreement import against_transformers, check_agreement, gradients_against_processor, random_ids
+from bench.gpu_check.checks import Check
+from bench.gpu_check.outcome import Outcome, store_outcome
+from bench.gpu_check.plan import REHEARSAL
+from bench.gpu_check.speed import ContextCost, Rate, growth
+from components.evaluation.report.charts import Series
+from components.sizing.machine import DeviceSpeed
+
+SEQUENCES = random_ids((7, 12, 20), vocabulary=300)
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="a CUDA device is here")
+def test_without_a_cuda_device_one_message_says_so_and_the_exit_code_is_2(capsys, monkeypatch):
+    monkeypatch.setattr("sys.argv", ["bench.gpu_check"])
+    assert command.main() == 2
+    said = capsys.readouterr().err.splitlines()
+    assert len(said) == 1 and "no CUDA device" in said[0] and "--rehearse" in said[0]
+
+
+def test_on_one_device_everything_agrees_and_repeats(tiny_model, tiny_tokenizer):
+    checks = check_agreement(tiny_model, tiny_tokenizer, REHEARSAL, torch.device("cpu"))
+    assert [check.name for check in checks if not check.is_ok] == []
+    assert sum("GRPO" in check.name for check in checks) == 4 and sum("supervised" in check.name for check in checks) == 2
+
+
+def test_a_device_that_computes_something_else_is_found(tiny_model):
+    other = copy.deepcopy(tiny_model)
+    with torch.no_grad():
+        other.model.layers[1].mlp.down_proj.weight[3] *= 1.05
+    failed = [check.name for check in gradients_against_processor(tiny_model, other, SEQUENCES) if not check.is_ok]
+    assert "packed gradients against the processor, float32" in failed
+
+
+def test_a_forward_that_is_not_transformers_is_found(tiny_model, monkeypatch):
+    monkeypatch.setattr("bench.gpu_check.agreement.forward_packed", lambda model, batch, precision: torch.ones(batch.tokens, model.config.hidden_size))
+    assert not against_transformers(tiny_model, SEQUENCES, precision="float32")[0].is_ok
+
+
+def test_a_check_that_found_no_number_is_failed():
+    assert not Check("c", math.nan, 1.0).is_ok and Check("c", 1.0, 1.0).is_ok
+
+
+def test_growth_is_measured_over_that_of_the_operations():
+    costs = [ContextCost(512, 2.0, 1.0, 3.0, 1.0), ContextCost(1024, 9.0, 9.0, 9.0, 9.0), ContextCost(8192, 6.0, 1.5, 6.0, 4.0)]
+    # training: three times as dear a token where the operations are 1.5 times as many; decoding: twice where the floor is 4 times
+    assert growth(costs, "train") == pytest.approx(2.0)
+    assert growth(costs, "decode") == pytest.approx(0.5)
+
+
+def test_what_was_found_is_stored_with_a_plot(tmp_path):
+    costs = [ContextCost(512, 2e-9, 1e-9, 3e-9, 1e-9), ContextCost(8192, 6e-9, 1.5e-9, 6e-9, 4e-9)]
+    outcome = Outcome("a device", DeviceSpeed(9e14, 3e12), [Check("c", 2.0, 1.0)], [Rate("sampling", 1000.0, 0.25)], costs, 12.0, has_vllm=False)
+    path = store_outcome(outcome, tmp_path)
+    summary = outcome.summary()
+    assert (summary["is_ok"], summary["failed"], summary["roofline_sampling"], summary["peak_teraflops"]) == (False, ["c"], 0.25, 900.0)
+    assert path.is_file() and "decoding, floor" in path.with_suffix(".svg").read_text()
+
+
+def test_a_curve_is_a_picture_by_itself(tmp_path):
+    write_curves(tmp_path / "curve.svg", [Series("ours", [(4.0, 1.0), (32.0, 8.0)])], x_title="answers a prompt", y_title="seconds")
+    root = ElementTree.parse(tmp_path / "curve.svg").getroot()
+    assert root.tag == "{http://www.w3.org/2000/svg}svg"
+    assert {"ours", "answers a prompt", "seconds"} <= {element.text for element in root.iter("{http://www.w3.org/2000/svg}text")}
+    assert root.find("{http://www.w3.org/2000/svg}style") is not None
