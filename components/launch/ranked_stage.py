@@ -1,6 +1,6 @@
 """A training stage on several processes, started by torchrun:
 
-    torchrun --nproc-per-node 2 --no-python .venv/bin/quarkmed stage sft      (engine.strategy: ddp)
+    torchrun --nproc-per-node 2 --no-python .venv/bin/quarkmed stage sft      (engine.strategy: ddp | fsdp | deepspeed)
 
 Rank 0 runs the stage as ever: it alone records, writes checkpoints and outputs, and publishes. The other ranks follow:
 they run the same function on the same inputs and keep nothing. All ranks see one project folder (one machine, or a
@@ -51,7 +51,7 @@ def execute_ranked_stage(name: str, *, root: str, table: str = STAGE_TABLE) -> d
     if ENGINE_SECTION not in row.parameters:
         raise SettingsError(f"stage {name} runs in one process; start it as `quarkmed stage {name}`")
     if settings.engine.is_single:
-        raise SettingsError("engine.strategy is single, but torchrun started several processes; set it to ddp")
+        raise SettingsError("engine.strategy is single, but torchrun started several processes; set it to ddp, fsdp or deepspeed")
     if int(os.environ["RANK"]) == 0:
         done = execute_stage(name, root=root, table=table)
     else:

@@ -21,8 +21,17 @@ def create_engine(
     Args:
         precision, norm_order: see `TorchEngine`.
     Raises:
-        SettingsError: several processes are asked for and torchrun did not start them.
+        SettingsError: several processes are asked for and torchrun did not start them, or the engine cannot run this optimiser.
     """
     if settings is None or settings.is_single:
         return TorchEngine(model, optimiser, precision=precision, norm_order=norm_order)
-    return TorchEngine(model, optimiser, ranks=join_ranks(), precision=precision, norm_order=norm_order)
+    ranks = join_ranks()
+    if settings.strategy == "ddp":
+        return TorchEngine(model, optimiser, ranks=ranks, precision=precision, norm_order=norm_order)
+    if settings.strategy == "fsdp":
+        from components.training.engines.fsdp_engine import FsdpEngine
+
+        return FsdpEngine(model, optimiser, ranks=ranks)
+    from components.training.engines.deepspeed_engine import DeepSpeedEngine
+
+    return DeepSpeedEngine(model, optimiser, settings, ranks=ranks)
