@@ -25,15 +25,19 @@ if TYPE_CHECKING:
 
 
 class PackedEmbedding(nn.Module):
-    """Token ids to the residual stream, float32."""
+    """Token ids to the residual stream, float32.
+
+    The module itself is called, not its weight read: DeepSpeed can treat as one only parts whose input carries a gradient.
+    """
 
     def __init__(self, embedding: nn.Module) -> None:
         super().__init__()
         self.embedding = embedding
+        embedding.padding_idx = None  # as in `forward_packed`, the pad token is one that may be sampled and learns like others
 
     def forward(self, *, ids_T: Tensor) -> Tensor:
         """Return (tokens, hidden)."""
-        return self.embedding.weight.index_select(0, ids_T).float()
+        return self.embedding(ids_T).float()
 
 
 class PackedLayer(nn.Module):
@@ -77,7 +81,8 @@ class PackedHead(nn.Module):
         )
 
 
-PARTS = (PackedEmbedding, PackedLayer, PackedHead)  # gathered as one each
+READ_WHOLE = (PackedLayer, PackedHead)  # parts that read parameters of modules within them, which are not called
+PARTS = (PackedEmbedding, *READ_WHOLE)
 
 
 class PackedModel(nn.Module):

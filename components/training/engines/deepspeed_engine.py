@@ -20,7 +20,7 @@ import torch
 from torch import Tensor, nn
 
 from components.errors import SettingsError, StorageError
-from components.modeling.packed_model import PARTS, PackedModel
+from components.modeling.packed_model import READ_WHOLE, PackedModel
 from components.settings.engine import EngineSettings
 from components.settings.training import OptimiserSettings
 from components.training.engines.engine import Engine
@@ -53,7 +53,7 @@ class DeepSpeedEngine(Engine):
         self.named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
         packed = PackedModel(model)
         if self.stage == 3:
-            deepspeed.utils.set_z3_leaf_modules(packed, list(PARTS))
+            deepspeed.utils.set_z3_leaf_modules(packed, list(READ_WHOLE))
         self.model, *_ = deepspeed.initialize(
             model=packed, optimizer=_adamw(self.named, optimiser), config=deepspeed_config(settings, clip_norm=optimiser.clip_norm)
         )
@@ -208,4 +208,5 @@ def _import_deepspeed() -> Any:
         import deepspeed
     except ImportError as error:
         raise SettingsError(f"engine.strategy: deepspeed cannot be imported ({error}); install the extra `compute`") from None
+    deepspeed.ops.__compatible_ops__["deepspeed_shm_comm"] = False  # it would be compiled at the start, and serves inference alone
     return deepspeed
