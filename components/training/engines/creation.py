@@ -1,5 +1,6 @@
 """The engine that the settings name, for a model and an optimiser."""
 
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.settings.engine import EngineSettings
@@ -21,7 +22,7 @@ def create_engine(
     Args:
         precision, norm_order: see `TorchEngine`.
     Raises:
-        SettingsError: several processes are asked for and torchrun did not start them, or the engine cannot run this optimiser.
+        SettingsError: several processes are asked for and torchrun did not start them, or the engine cannot run this model or optimiser.
     """
     if settings is None or settings.is_single:
         return TorchEngine(model, optimiser, precision=precision, norm_order=norm_order)
@@ -34,4 +35,4 @@ def create_engine(
         return FsdpEngine(model, optimiser, ranks=ranks)
     from components.training.engines.deepspeed_engine import DeepSpeedEngine
 
-    return DeepSpeedEngine(model, optimiser, settings, ranks=ranks)
+    return DeepSpeedEngine(model, optimiser, config=Path(settings.config), ranks=ranks)

@@ -9,7 +9,6 @@ and moments as safetensors under the names all engines use. They are gathered on
 """
 
 import contextlib
-import json
 import math
 import os
 from collections.abc import Iterator, Mapping
@@ -21,8 +20,8 @@ from torch import Tensor, nn
 
 from components.errors import SettingsError, StorageError
 from components.modeling.packed_model import READ_WHOLE, PackedModel
-from components.settings.engine import EngineSettings
 from components.settings.training import OptimiserSettings
+from components.training.engines.deepspeed_config import read_deepspeed_config, refuse_unreadable
 from components.training.engines.engine import Engine
 from components.training.engines.ranks import Ranks
 from components.training.engines.sharing import Pass
@@ -31,32 +30,34 @@ from components.training.engines.whole_weights import make_plain
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
-CONFIGS = Path(__file__).parents[3] / "infra" / "deepspeed"
 MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 class DeepSpeedEngine(Engine):
     """A DeepSpeed engine around a `PackedModel`."""
 
-    def __init__(self, model: "PreTrainedModel", optimiser: OptimiserSettings, settings: EngineSettings, *, ranks: Ranks) -> None:
+    def __init__(self, model: "PreTrainedModel", optimiser: OptimiserSettings, *, config: Path, ranks: Ranks) -> None:
         """Hand the model to DeepSpeed.
 
+        Args:
+            config: see `read_deepspeed_config`.
         Raises:
-            SettingsError: Muon, which needs whole matrices; DeepSpeed is missing; or its configuration cannot be read.
+            SettingsError: Muon, which needs whole matrices; DeepSpeed is missing; its configuration cannot be read; or the
+                model is one that cannot lie in parts (see `PackedModel`).
         """
         if optimiser.kind == "muon":
             raise SettingsError("optimiser.kind: muon works on whole matrices; use adamw under engine.strategy deepspeed, or strategy ddp")
+        options = read_deepspeed_config(config, clip_norm=optimiser.clip_norm)
         deepspeed = _import_deepspeed()
+        refuse_unreadable(options, path=config)
         self.whole, self.ranks = model, ranks
-        self.stage = settings.zero_stage
+        self.stage = options["zero_optimization"]["stage"]
         self.is_sharded = True  # gradients are exchanged at every backward, so ranks must run as many
         self.named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
         packed = PackedModel(model)
         if self.stage == 3:
             deepspeed.utils.set_z3_leaf_modules(packed, list(READ_WHOLE))
-        self.model, *_ = deepspeed.initialize(
-            model=packed, optimizer=_adamw(self.named, optimiser), config=deepspeed_config(settings, clip_norm=optimiser.clip_norm)
-        )
+        self.model, *_ = deepspeed.initialize(model=packed, optimizer=_adamw(self.named, optimiser), config=options)
         self.zero = self.model.optimizer
         self._lay_out_moments()
 
@@ -75,6 +76,10 @@ class DeepSpeedEngine(Engine):
         self.zero.clip_grad = clip_norm
         self.model.step()
         return math.nan if self.zero.overflow else float(self.model.get_global_grad_norm())
+
+    def gradient_norm(self) -> float:
+        """Return NaN: what has been exchanged lies in parts whose norm DeepSpeed takes only in a step."""
+        return math.nan
 
     @contextlib.contextmanager
     def gathered(self) -> "Iterator[PreTrainedModel]":
@@ -160,27 +165,6 @@ class DeepSpeedEngine(Engine):
         if self.stage < 3:
             return contextlib.nullcontext()
         return _import_deepspeed().zero.GatheredParameters([parameter], modifier_rank=0)
-
-
-def deepspeed_config(settings: EngineSettings, *, clip_norm: float) -> dict[str, Any]:
-    """Return the configuration of a stage from its JSON file, completed by what the settings say.
-
-    Raises:
-        SettingsError: the file is missing, is not JSON, or holds what the loops decide.
-    """
-    path = Path(settings.config) if settings.config else CONFIGS / f"zero{settings.zero_stage}.json"
-    try:
-        config = json.loads(path.read_text(encoding="utf-8"))
-    except (OSError, json.JSONDecodeError) as error:
-        raise SettingsError(f"engine.config: {path}: cannot be read as JSON ({error}); name a DeepSpeed configuration") from None
-    if decided := sorted({"optimizer", "scheduler", "gradient_accumulation_steps", "train_batch_size", "fp16", "bf16"} & set(config)):
-        raise SettingsError(f"engine.config: {path}: {', '.join(decided)} is not read from here; the stage's own settings decide it")
-    if config.get("zero_optimization", {}).get("stage") != settings.zero_stage:
-        raise SettingsError(f"engine.config: {path}: its zero_optimization.stage is not engine.zero_stage ({settings.zero_stage}); make them equal")
-    for part in {"none": (), "optimizer": ("optimizer",), "parameters": ("optimizer", "param")}[settings.offload]:
-        config["zero_optimization"][f"offload_{part}"] = {"device": "cpu"}
-    fixed = {"train_micro_batch_size_per_gpu": 1, "managed_gradient_accumulation": False, "gradient_clipping": clip_norm}
-    return {**config, **fixed, "zero_allow_untested_optimizer": True, "zero_force_ds_cpu_optimizer": False, "steps_per_print": 1 << 31}
 
 
 def _adamw(named: list[tuple[str, nn.Parameter]], settings: OptimiserSettings) -> torch.optim.Optimizer:

@@ -63,6 +63,11 @@ class FsdpEngine(Engine):
         self.clear()
         return norm
 
+    def gradient_norm(self) -> float:
+        """See `Engine.gradient_norm`."""
+        held = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
+        return float(_whole(torch.nn.utils.get_total_norm(held)))
+
     @contextlib.contextmanager
     def gathered(self) -> "Iterator[PreTrainedModel]":
         """See `Engine.gathered`."""

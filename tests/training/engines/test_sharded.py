@@ -1,55 +1,107 @@
 """Weights and moments in parts on two real processes: FSDP2 and ZeRO-1, 2 and 3 train, resume and export as one process does."""
 
+import json
+import shutil
+
 import pytest
 import torch
 
-pytestmark = pytest.mark.slow  # DeepSpeed alone starts in half a minute
+pytestmark = pytest.mark.slow  # two processes that import DeepSpeed start in half a minute
 
-ENGINES = {
+SHARDED = {
     "fsdp": {"strategy": "fsdp"},
-    "zero1": {"strategy": "deepspeed", "zero_stage": 1},
-    "zero2": {"strategy": "deepspeed", "zero_stage": 2},
-    "zero3": {"strategy": "deepspeed", "zero_stage": 3},
+    **{name: {"strategy": "deepspeed", "config": f"infra/deepspeed/{name}.json"} for name in ("zero1", "zero2", "zero3")},
 }
-LOOPS = ("supervised", "policy")
-JOBS = [
-    *({"name": loop, "loop": loop} for loop in LOOPS),
-    {"name": "supervised-recompute", "loop": "supervised", "settings": {"recompute": True, "patience": 9}},
-    {"name": "policy-more", "loop": "policy", "settings": {"updates_per_rollout": 2, "validate_every": 2, "recompute": True}},
+OFFLOADED = {name: {"strategy": "deepspeed", "config": f"infra/deepspeed/{name}.json"} for name in ("zero2-offload", "zero3-offload")}
+ENGINES = SHARDED | OFFLOADED
+RUNS = [
+    {"name": "supervised", "loop": "supervised"},
+    {"name": "policy", "loop": "policy"},
+    {"name": "supervised-more", "loop": "supervised", "settings": {"recompute": True, "patience": 9}},
+    {"name": "policy-more", "loop": "policy", "settings": {"updates_per_rollout": 2, "validate_every": 2, "recompute": True, "loss": "gspo"}},
 ]
+LEFT_AT = {"supervised": 4, "policy": 3}  # after a checkpoint and a step that has to be done again
+CHANGES = [("fsdp", "zero3"), ("zero3", "fsdp"), ("zero1", "zero2")]  # of the engine, at a kill
+
+
+def _jobs():
+    for engine, settings in ENGINES.items():
+        runs = RUNS if engine in SHARDED else RUNS[:2]
+        yield from ({**job, "name": f"{engine}/{job['name']}", "engine": settings} for job in runs)
+        for loop, count in LEFT_AT.items():
+            yield {"name": f"{engine}/{loop}-killed", "loop": loop, "engine": settings, "killed_at": count}
+        yield {"name": f"{engine}/export", "loop": "export", "engine": settings}
+        yield {"name": f"{engine}/diverging", "loop": "diverging", "engine": settings}
+    for loop, count in LEFT_AT.items():
+        for engine, other in CHANGES:
+            yield {"name": f"{engine}/{loop}-to-{other}", "loop": loop, "engine": ENGINES[engine], "killed_at": count, "goes_on": ENGINES[other]}
+        for engine in ("fsdp", "zero3"):
+            yield {"name": f"{engine}/{loop}-left", "loop": loop, "engine": ENGINES[engine], "killed_at": count, "goes_on": None}
 
 
 @pytest.fixture(scope="module")
-def expected(tmp_path_factory, run_here):
-    folder = tmp_path_factory.mktemp("one")
-    run_here(folder, JOBS)
-    return folder
+def folders(tmp_path_factory, run_on_two_ranks, run_here):
+    """Return the folder of the runs in one process and of those on two ranks."""
+    one, two = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
+    run_on_two_ranks(two, list(_jobs()))
+    run_here(one, RUNS)
+    return one, two
 
 
-@pytest.fixture(scope="module", params=list(ENGINES))
-def folder(request, tmp_path_factory, run_on_two_ranks):
-    """Return the folder of an engine's runs; that of `export` has compared what it wrote with the live weights."""
-    folder = tmp_path_factory.mktemp(request.param)
-    jobs = [*JOBS, {"name": "export", "loop": "export"}]
-    jobs += [{"name": f"{loop}-killed", "loop": loop, "killed_at": 4 if loop == "supervised" else 3} for loop in LOOPS]
-    run_on_two_ranks(folder, [{**job, "engine": ENGINES[request.param]} for job in jobs])
-    return folder
+def _assert_near(folders, comparison, actual, expected):
+    """Compare a run on two ranks with one in one process: weights to 1e-5, metrics to a relative 1e-4."""
+    one, two = folders
+    comparison.assert_near(comparison.weights(two, actual), comparison.weights(one, expected))
+    pairs = zip(comparison.metrics(two, actual), comparison.metrics(one, expected), strict=True)
+    for (step, values), (wanted_step, wanted) in pairs:
+        assert (step, values) == (wanted_step, pytest.approx(wanted, rel=1e-4, abs=1e-5))
 
 
-def test_weights_and_metrics_are_those_of_one_process(folder, expected, comparison):
-    for name in (job["name"] for job in JOBS):
-        comparison.assert_near(comparison.weights(folder, name), comparison.weights(expected, name))
-        pairs = zip(comparison.metrics(folder, name), comparison.metrics(expected, name), strict=True)
-        for (step, actual), (wanted_step, wanted) in pairs:
-            assert (step, actual) == (wanted_step, pytest.approx(wanted, rel=1e-4, abs=1e-5)), name
+@pytest.mark.parametrize("run", [job["name"] for job in RUNS])
+@pytest.mark.parametrize("engine", SHARDED)
+def test_weights_and_metrics_are_those_of_one_process(folders, comparison, engine, run):
+    _assert_near(folders, comparison, f"{engine}/{run}", run)
 
 
-def test_a_killed_run_goes_on_to_the_same_bits(folder, comparison):
-    for loop in LOOPS:
-        whole, resumed = comparison.weights(folder, loop), comparison.weights(folder, f"{loop}-killed")
-        assert all(torch.equal(resumed[name], value) for name, value in whole.items()), loop
-        assert comparison.metrics(folder, f"{loop}-killed") == comparison.metrics(folder, loop)
+@pytest.mark.parametrize("loop", LEFT_AT)
+@pytest.mark.parametrize("engine", OFFLOADED)
+def test_what_is_offloaded_changes_nothing(folders, comparison, engine, loop):
+    _assert_near(folders, comparison, f"{engine}/{loop}", loop)
 
 
-def test_an_export_holds_the_live_weights(folder):
-    assert (folder / "export" / "saved" / "model.safetensors").is_file()
+@pytest.mark.parametrize("loop", LEFT_AT)
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_killed_run_goes_on_to_the_same_bits(folders, comparison, engine, loop):
+    _, two = folders
+    whole, resumed = comparison.weights(two, f"{engine}/{loop}"), comparison.weights(two, f"{engine}/{loop}-killed")
+    assert all(torch.equal(resumed[name], value) for name, value in whole.items())
+    assert comparison.metrics(two, f"{engine}/{loop}-killed") == comparison.metrics(two, f"{engine}/{loop}")
+
+
+@pytest.mark.parametrize("loop", LEFT_AT)
+@pytest.mark.parametrize(("engine", "other"), CHANGES)
+def test_a_killed_run_goes_on_under_another_engine(folders, comparison, engine, other, loop):
+    _assert_near(folders, comparison, f"{engine}/{loop}-to-{other}", loop)
+
+
+@pytest.mark.parametrize("loop", LEFT_AT)
+@pytest.mark.parametrize("engine", ["fsdp", "zero3"])
+def test_a_killed_run_goes_on_in_one_process(folders, comparison, run_here, tmp_path, engine, loop):
+    one, two = folders
+    shutil.copytree(two / engine / f"{loop}-left", tmp_path / loop)
+    steps = [path.name for path in (tmp_path / loop / "checkpoints").glob("step-*")]
+    assert "step-00000002" in steps  # it goes on from there
+    run_here(tmp_path, [{"name": loop, "loop": loop}])
+    comparison.assert_near(comparison.weights(tmp_path, loop), comparison.weights(one, loop))
+    assert len(comparison.metrics(tmp_path, loop)) == len(comparison.metrics(one, loop))
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_an_export_holds_the_live_weights(folders, engine):
+    assert (folders[1] / engine / "export" / "saved" / "model.safetensors").is_file()  # `export` in ranked_runs.py has compared it
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_run_that_diverges_stops_on_all_ranks_and_keeps_the_evidence(folders, engine):
+    evidence = json.loads((folders[1] / engine / "diverging" / "checkpoints" / "diverged.json").read_text())
+    assert "above kl_limit" in evidence["reason"]
