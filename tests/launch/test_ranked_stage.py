@@ -35,7 +35,8 @@ def _project(root: Path, *, strategy: str) -> Path:
         messages=(Message(role="user", content="Wheeze. Diagnosis?"),), answer="J45.9", verifier="icd_diagnosis",
     )  # fmt: skip
     write_jsonl(root / layout.TRAIN_CASES, [case])
-    (root / "components").symlink_to(PROJECT / "components")
+    for folder in ("components", "infra"):
+        (root / folder).symlink_to(PROJECT / folder)
     (root / "dvc.yaml").write_bytes((PROJECT / "dvc.yaml").read_bytes())
     params = yaml.safe_load((PROJECT / "params.yaml").read_text(encoding="utf-8"))
     for section, values in {**SMALL, "engine": {"strategy": strategy}, "run": {"threads": 1}}.items():
@@ -48,18 +49,31 @@ def _weights(root: Path) -> dict[str, torch.Tensor]:
     return load_file(root / "var" / "store" / read_reference(root / layout.BASE).key / "model.safetensors")
 
 
-@pytest.mark.slow
-def test_torchrun_runs_a_stage_on_two_ranks(tmp_path):
-    one, two = _project(tmp_path / "one", strategy="single"), _project(tmp_path / "two", strategy="ddp")
+def _run(root: Path, *launcher: str) -> Path:
+    """Run the stage in a process of its own, by a launcher where one is named; return the folder of its record."""
     scripts = Path(sys.executable).parent
-    stage = [str(scripts / "quarkmed"), "stage", "pretraining"]
-    for root, command in ((one, stage), (two, [str(scripts / "torchrun"), "--nproc-per-node", "2", "--no-python", *stage])):
-        done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=400)
-        assert done.returncode == 0, done.stderr[-3000:]
-        assert done.stdout.count("its record:") == 1
+    done = subprocess.run([*launcher, str(scripts / "quarkmed"), "stage", "pretraining"], cwd=root, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("its record:") == 1
+    return next((root / "var" / "work" / "pretraining").iterdir())
+
+
+@pytest.fixture(scope="module")
+def run_alone(tmp_path_factory):
+    """Return the project folder of a run in one process, and the folder of its record."""
+    root = _project(tmp_path_factory.mktemp("one"), strategy="single")
+    return root, _run(root)
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("strategy", ["ddp", "deepspeed"])
+def test_torchrun_runs_a_stage_on_two_ranks(tmp_path, run_alone, strategy):
+    one, record = run_alone
+    two = _project(tmp_path, strategy=strategy)
+    torchrun = str(Path(sys.executable).parent / "torchrun")
+    records = [record, _run(two, torchrun, "--nproc-per-node", "2", "--no-python")]
     for name, value in _weights(one).items():
         torch.testing.assert_close(_weights(two)[name], value, rtol=0, atol=1e-5)
-    records = [next((root / "var" / "work" / "pretraining").iterdir()) for root in (one, two)]
     steps = [[entry["step"] for entry in read_record(folder) if entry["kind"] == "metrics"] for folder in records]
     assert steps[0] == steps[1]
 

@@ -21,8 +21,9 @@ def _gradients(model):
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_log_probabilities_and_gradients_are_those_of_the_plain_model(tiny_model, precision):
-    batch = pack_sequences(SEQUENCES)
-    predictors, targets = torch.tensor([0, 3, 6, 9]), torch.tensor([6, 9, 42, 102])
+    pad = tiny_model.config.pad_token_id
+    batch = pack_sequences([*SEQUENCES, [7, pad, 8]])
+    predictors, targets = torch.tensor([0, 3, 6, 9, 13]), torch.tensor([6, 9, 42, 102, 8])
     results = []
     for model in (tiny_model, PackedModel(tiny_model)):
         tiny_model.zero_grad(set_to_none=True)
@@ -33,6 +34,7 @@ def test_log_probabilities_and_gradients_are_those_of_the_plain_model(tiny_model
     assert torch.equal(plain, packed) and torch.equal(plain_entropy, packed_entropy)
     assert all(torch.equal(packed_gradients[name], value) for name, value in plain_gradients.items())
     assert float(plain_gradients["lm_head.weight"].abs().sum()) > 0
+    assert float(plain_gradients["model.embed_tokens.weight"][pad].abs().sum()) > 0  # a pad token that is read learns
 
 
 def test_recomputed_layers_change_neither_values_nor_gradients(tiny_model):
