@@ -29,7 +29,7 @@ from components.recorder import SilentRecorder
 from components.settings.settings import Settings, load_settings
 from components.stage import StageContext
 from components.storage.artifact_store import ModelReference
-from components.storage.checkpoints import CheckpointFolder
+from components.storage.read_checkpoints import ReadCheckpoints
 
 ENGINE_SECTION = "engine"  # the params of a stage that may train on several processes name it
 
@@ -57,7 +57,9 @@ def execute_ranked_stage(name: str, *, root: str, table: str = STAGE_TABLE) -> d
     else:
         done = None
         follow_stage(row, root=folder, settings=settings, table=table)
-    _leave()
+    from components.training.engines.ranks import leave_ranks
+
+    leave_ranks()
     return done
 
 
@@ -76,23 +78,6 @@ def follow_stage(row: StageRow, *, root: Path, settings: Settings, table: str = 
         )  # fmt: skip
 
 
-class ReadCheckpoints(CheckpointFolder):
-    """Reads what rank 0 wrote and writes nothing."""
-
-    def child(self, name: str) -> "ReadCheckpoints":
-        """Return the checkpoints of a named part of the work."""
-        return ReadCheckpoints(self.folder / name, key=f"{self.key}/{name}", keep=self.keep)
-
-    def save(self, step: int, *, tensors: dict[str, Any], state: dict[str, Any]) -> None:
-        """Write nothing."""
-
-    def save_later(self, step: int, *, tensors: dict[str, Any], state: dict[str, Any]) -> None:
-        """Write nothing."""
-
-    def clear(self) -> None:
-        """Remove nothing."""
-
-
 @dataclass(frozen=True)
 class FollowerContext(StageContext):
     """A context whose outputs go to a scratch folder and whose models are not published."""
@@ -108,11 +93,3 @@ class FollowerContext(StageContext):
     def publish_model(self, folder: Path, path: str, *, parent: str | None = None) -> ModelReference:
         """Publish nothing; the reference returned names no model."""
         return ModelReference(key="", digest="", size_bytes=0)
-
-
-def _leave() -> None:
-    """Leave the process group that the engine joined, if it did."""
-    from torch import distributed
-
-    if distributed.is_initialized():
-        distributed.destroy_process_group()

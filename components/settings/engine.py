@@ -16,7 +16,7 @@ class EngineSettings(Section):
     )
     config: str = Field(
         default="infra/deepspeed/zero2.json",
-        description="of strategy deepspeed: its JSON file, which says the ZeRO stage; from the folder the command is given in",
+        description="of strategy deepspeed: its JSON file, which says the ZeRO stage; the default lies in the project's folder",
     )
 
     @property

@@ -14,10 +14,9 @@ from components.cases.case import Case
 from components.conversations import Message
 from components.documents import Document, write_jsonl
 from components.errors import SettingsError
-from components.launch.ranked_stage import ReadCheckpoints, execute_ranked_stage
+from components.launch.ranked_stage import execute_ranked_stage
 from components.recorder import read_record
 from components.storage.artifact_store import read_reference
-from components.storage.checkpoints import CheckpointFolder
 
 PROJECT = Path(__file__).parents[2]
 SMALL = {
@@ -26,7 +25,7 @@ SMALL = {
 }  # fmt: skip
 
 
-def _project(root: Path, *, strategy: str) -> Path:
+def _project(root: Path, *, strategy: str, optimiser: str = "muon") -> Path:
     documents = [Document(id=f"d{number}", type="textbook", source="s", text=f"Asthma note {number}: wheeze and night cough.") for number in range(60)]
     write_jsonl(root / layout.DOCUMENTS, documents)
     write_jsonl(root / layout.SENTENCES, [{"text": f"Asthma causes wheeze {n}.", "triple": ["asthma", "causes", str(n)], "template": "y"} for n in range(20)])
@@ -41,6 +40,7 @@ def _project(root: Path, *, strategy: str) -> Path:
     params = yaml.safe_load((PROJECT / "params.yaml").read_text(encoding="utf-8"))
     for section, values in {**SMALL, "engine": {"strategy": strategy}, "run": {"threads": 1}}.items():
         params[section].update(values)
+    params["pretraining"]["optimiser"]["kind"] = optimiser
     (root / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
     return root
 
@@ -58,20 +58,13 @@ def _run(root: Path, *launcher: str) -> Path:
     return next((root / "var" / "work" / "pretraining").iterdir())
 
 
-@pytest.fixture(scope="module")
-def run_alone(tmp_path_factory):
-    """Return the project folder of a run in one process, and the folder of its record."""
-    root = _project(tmp_path_factory.mktemp("one"), strategy="single")
-    return root, _run(root)
-
-
 @pytest.mark.slow
-@pytest.mark.parametrize("strategy", ["ddp", "deepspeed"])
-def test_torchrun_runs_a_stage_on_two_ranks(tmp_path, run_alone, strategy):
-    one, record = run_alone
-    two = _project(tmp_path, strategy=strategy)
+@pytest.mark.parametrize(("strategy", "optimiser"), [("ddp", "muon"), ("deepspeed", "adamw")])
+def test_torchrun_runs_a_stage_on_two_ranks(tmp_path, strategy, optimiser):
+    one = _project(tmp_path / "one", strategy="single", optimiser=optimiser)
+    two = _project(tmp_path / "two", strategy=strategy, optimiser=optimiser)
     torchrun = str(Path(sys.executable).parent / "torchrun")
-    records = [record, _run(two, torchrun, "--nproc-per-node", "2", "--no-python")]
+    records = [_run(one), _run(two, torchrun, "--nproc-per-node", "2", "--no-python")]
     for name, value in _weights(one).items():
         torch.testing.assert_close(_weights(two)[name], value, rtol=0, atol=1e-5)
     steps = [[entry["step"] for entry in read_record(folder) if entry["kind"] == "metrics"] for folder in records]
@@ -87,13 +80,3 @@ def test_a_stage_of_one_process_is_refused(tmp_path, name):
 def test_several_processes_without_a_strategy_are_refused(tmp_path):
     with pytest.raises(SettingsError, match=r"engine\.strategy is single"):
         execute_ranked_stage("pretraining", root=str(_project(tmp_path, strategy="single")))
-
-
-def test_a_follower_reads_checkpoints_and_writes_none(tmp_path):
-    main, follower = CheckpointFolder(tmp_path, key="k"), ReadCheckpoints(tmp_path, key="k")
-    follower.child("a").save(1, tensors={}, state={})
-    assert main.child("a").latest() == (None, [])
-    main.child("a").save(2, tensors={}, state={"x": 1})
-    follower.child("a").clear()
-    checkpoint, _ = follower.child("a").latest()
-    assert checkpoint is not None and checkpoint.state == {"x": 1}
