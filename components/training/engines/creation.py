@@ -32,7 +32,7 @@ def create_engine(
     if settings.strategy == "fsdp":
         from components.training.engines.fsdp_engine import FsdpEngine
 
-        return FsdpEngine(model, optimiser, ranks=ranks)
+        return FsdpEngine(model, optimiser, ranks=ranks, precision=precision)
     from components.training.engines.deepspeed_engine import DeepSpeedEngine
 
     return DeepSpeedEngine(model, optimiser, config=Path(settings.config), ranks=ranks)

@@ -46,7 +46,7 @@ class DeepSpeedEngine(Engine):
                 model is one that cannot lie in parts (see `PackedModel`).
         """
         if optimiser.kind == "muon":
-            raise SettingsError("optimiser.kind: muon works on whole matrices; use adamw under engine.strategy deepspeed, or strategy ddp")
+            raise SettingsError("optimiser.kind: muon works on whole matrices, and DeepSpeed cuts across them; use adamw, or engine.strategy fsdp or ddp")
         options = read_deepspeed_config(config, clip_norm=optimiser.clip_norm)
         deepspeed = _import_deepspeed()
         refuse_unreadable(options, path=config)

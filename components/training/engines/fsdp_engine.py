@@ -13,15 +13,14 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor, nn
 from torch.distributed.fsdp import fully_shard
-from torch.distributed.tensor import DTensor, distribute_tensor
 
-from components.errors import SettingsError
 from components.modeling.packed_model import PARTS, PackedModel
-from components.settings.training import OptimiserSettings
+from components.settings.training import OptimiserSettings, Precision
 from components.training.engines.engine import Engine
 from components.training.engines.ranks import Ranks
 from components.training.engines.whole_weights import make_plain, plain_for_a_while
 from components.training.optimisation import create_optimiser, load_named_weights, restore_training, training_tensors
+from components.training.parts import in_parts_like, whole_tensor
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -32,14 +31,14 @@ class FsdpEngine(Engine):
 
     is_sharded = True
 
-    def __init__(self, model: "PreTrainedModel", optimiser: OptimiserSettings, *, ranks: Ranks) -> None:
+    def __init__(self, model: "PreTrainedModel", optimiser: OptimiserSettings, *, ranks: Ranks, precision: Precision = "auto") -> None:
         """Shard the model in place.
 
+        Args:
+            precision: of Muon's products.
         Raises:
-            SettingsError: Muon, which needs whole matrices.
+            SettingsError: the model is one that cannot lie in parts (see `PackedModel`).
         """
-        if optimiser.kind == "muon":
-            raise SettingsError("optimiser.kind: muon works on whole matrices; use adamw under engine.strategy fsdp, or strategy ddp")
         ranks.take_from_main(model.state_dict().values())
         self.whole, self.ranks = model, ranks
         self.model = PackedModel(model)
@@ -47,7 +46,7 @@ class FsdpEngine(Engine):
             if isinstance(part, PARTS):
                 _shard(part)
         _shard(self.model)
-        self.optimiser = create_optimiser(model, optimiser)
+        self.optimiser = create_optimiser(model, optimiser, precision=precision)
         self.parameters = [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
 
     def clear(self) -> None:
@@ -56,7 +55,7 @@ class FsdpEngine(Engine):
 
     def step(self, *, rate: float, clip_norm: float) -> float:
         """See `Engine.step`."""
-        norm = float(_whole(torch.nn.utils.clip_grad_norm_(self.parameters, clip_norm)))
+        norm = float(whole_tensor(torch.nn.utils.clip_grad_norm_(self.parameters, clip_norm)))
         if math.isfinite(norm):
             self.optimiser.set_rate(rate)
             self.optimiser.step()
@@ -66,7 +65,7 @@ class FsdpEngine(Engine):
     def gradient_norm(self) -> float:
         """See `Engine.gradient_norm`."""
         held = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
-        return float(_whole(torch.nn.utils.get_total_norm(held)))
+        return float(whole_tensor(torch.nn.utils.get_total_norm(held)))
 
     @contextlib.contextmanager
     def gathered(self) -> "Iterator[PreTrainedModel]":
@@ -76,7 +75,7 @@ class FsdpEngine(Engine):
 
     def weights(self) -> dict[str, Tensor]:
         """See `Engine.weights`."""
-        return {name: _whole(value.detach()).clone() for name, value in self.whole.state_dict().items()}
+        return {name: whole_tensor(value.detach()).clone() for name, value in self.whole.state_dict().items()}
 
     def load_weights(self, weights: Mapping[str, Tensor]) -> None:
         """See `Engine.load_weights`."""
@@ -84,7 +83,7 @@ class FsdpEngine(Engine):
 
     def tensors(self) -> dict[str, Tensor]:
         """See `Engine.tensors`."""
-        return {name: _whole(value) for name, value in training_tensors(self.whole, self.optimiser).items()}
+        return {name: whole_tensor(value) for name, value in training_tensors(self.whole, self.optimiser).items()}
 
     def restore_tensors(self, tensors: Mapping[str, Tensor]) -> None:
         """See `Engine.restore_tensors`."""
@@ -107,7 +106,7 @@ class FsdpEngine(Engine):
         parameter = dict(self.whole.named_parameters()).get(name)
         if parameter is None or parameter.shape != value.shape:
             return value
-        return distribute_tensor(value, parameter.device_mesh, parameter.placements)
+        return in_parts_like(value, parameter)
 
 
 def _shard(part: nn.Module) -> None:
@@ -115,7 +114,3 @@ def _shard(part: nn.Module) -> None:
     sharded = fully_shard(part)
     sharded.set_gradient_divide_factor(1.0)
     sharded.set_force_sum_reduction_for_comms(True)
-
-
-def _whole(value: Tensor) -> Tensor:
-    return value.full_tensor() if isinstance(value, DTensor) else value

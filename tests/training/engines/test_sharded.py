@@ -20,6 +20,7 @@ RUNS = [
     {"name": "supervised-more", "loop": "supervised", "settings": {"recompute": True, "patience": 9}},
     {"name": "policy-more", "loop": "policy", "settings": {"updates_per_rollout": 2, "validate_every": 2, "recompute": True, "loss": "gspo"}},
 ]
+MUON = {"name": "supervised-muon", "loop": "supervised", "settings": {"optimiser": {"learning_rate": 3e-3, "warmup_steps": 2, "kind": "muon"}}}
 LEFT_AT = {"supervised": 4, "policy": 3}  # after a checkpoint and a step that has to be done again
 CHANGES = [("fsdp", "zero3"), ("zero3", "fsdp"), ("zero1", "zero2")]  # of the engine, at a kill
 
@@ -32,6 +33,8 @@ def _jobs():
             yield {"name": f"{engine}/{loop}-killed", "loop": loop, "engine": settings, "killed_at": count}
         yield {"name": f"{engine}/export", "loop": "export", "engine": settings}
         yield {"name": f"{engine}/diverging", "loop": "diverging", "engine": settings}
+    for name, count in {"fsdp/supervised-muon": None, "fsdp/supervised-muon-killed": 4}.items():
+        yield {**MUON, "name": name, "engine": ENGINES["fsdp"], "killed_at": count}
     for loop, count in LEFT_AT.items():
         for engine, other in CHANGES:
             yield {"name": f"{engine}/{loop}-to-{other}", "loop": loop, "engine": ENGINES[engine], "killed_at": count, "goes_on": ENGINES[other]}
@@ -44,7 +47,7 @@ def folders(tmp_path_factory, run_on_two_ranks, run_here):
     """Return the folder of the runs in one process and of those on two ranks."""
     one, two = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
     run_on_two_ranks(two, list(_jobs()))
-    run_here(one, RUNS)
+    run_here(one, [*RUNS, MUON])
     return one, two
 
 
@@ -76,6 +79,12 @@ def test_a_killed_run_goes_on_to_the_same_bits(folders, comparison, engine, loop
     whole, resumed = comparison.weights(two, f"{engine}/{loop}"), comparison.weights(two, f"{engine}/{loop}-killed")
     assert all(torch.equal(resumed[name], value) for name, value in whole.items())
     assert comparison.metrics(two, f"{engine}/{loop}-killed") == comparison.metrics(two, f"{engine}/{loop}")
+
+
+def test_muon_steps_on_matrices_in_parts(folders, comparison):
+    _assert_near(folders, comparison, "fsdp/supervised-muon", "supervised-muon")
+    whole, resumed = (comparison.weights(folders[1], name) for name in ("fsdp/supervised-muon", "fsdp/supervised-muon-killed"))
+    assert all(torch.equal(resumed[name], value) for name, value in whole.items())
 
 
 @pytest.mark.parametrize("loop", LEFT_AT)
