@@ -122,7 +122,7 @@ def train(
     recipe: Annotated[Path | None, typer.Argument(help="a YAML file: kind, model, data, output, and one section of settings")] = None,
     options: Annotated[bool, typer.Option("--options", help="print every key a recipe may have, as a table, and end")] = False,
 ) -> None:
-    """Tune a model folder by a recipe: GRPO with your own reward function, supervised, or a reward model."""
+    """Tune a model folder by a recipe: GRPO with your own reward function, supervised, or a reward model; under torchrun on all its processes."""
     if options:
         from components.settings.options import options_table
 
@@ -130,10 +130,6 @@ def train(
         return
     if recipe is None:
         raise SettingsError("train: name a recipe (a YAML file), or ask for --options; docs/training.md shows one of ten lines")
-    from components.launch.ranked_stage import is_launched
-
-    if is_launched():
-        raise SettingsError("train: a recipe runs in one process, and torchrun started several; start it as `quarkmed train RECIPE`")
     from rich.console import Console
 
     from flows.train_command import train as run_training

@@ -14,7 +14,15 @@ from rich.text import Text
 
 from components.recorder import read_warnings
 from components.training.preemption import stop_signals
-from components.training.recipes.running import MODEL, RECORD, PreparedRun, RecipeRun, prepare_recipe, run_recipe
+from components.training.recipes.running import (
+    MODEL,
+    RECORD,
+    PreparedRun,
+    RecipeRun,
+    follow_recipe,
+    prepare_recipe,
+    run_recipe,
+)
 from flows.display import last_progress
 
 PERIOD_SECONDS = 0.4
@@ -24,21 +32,29 @@ PARTS = ("generate", "score", "old", "reference", "policy", "optimiser", "update
 
 
 def train(path: Path, *, console: Console) -> None:
-    """Prepare a recipe, run it under the display and report.
+    """Prepare a recipe, run it under the display and report; beside process 0 of several, run its part and say nothing.
 
     Raises:
         QuarkmedError: bad input, a failure of the training, or Preempted on SIGTERM or Ctrl-C, with the step at work saved.
     """
     prepared = prepare_recipe(path)
-    _say_start(prepared, path, console)
+    is_main = prepared.processes.is_main
+    if is_main:
+        _say_start(prepared, path, console)
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from components.launch.torch_setup import prepare_torch
+    from components.training.engines.ranks import leave_ranks
 
     prepare_torch(prepared.threads)
-    stop = stop_signals(signal.SIGTERM, signal.SIGINT, grace_seconds=GRACE_SECONDS)
-    with stop, TrainingDisplay(prepared.output / RECORD, console=console):
-        run = run_recipe(prepared)
+    with stop_signals(signal.SIGTERM, signal.SIGINT, grace_seconds=GRACE_SECONDS):
+        if not is_main:
+            follow_recipe(prepared)
+            leave_ranks()
+            return
+        with TrainingDisplay(prepared.output / RECORD, console=console):
+            run = run_recipe(prepared)
+    leave_ranks()
     report(run, console)
 
 
@@ -136,7 +152,12 @@ def _rate(part: str, seconds: float, summary: Mapping[str, float]) -> str:
 
 def _say_start(prepared: PreparedRun, path: Path, console: Console) -> None:
     recipe = prepared.recipe
-    console.print(f"{path}: {recipe.kind} on {prepared.inputs.count} lines of {_shown(Path(recipe.data))}, threads: {prepared.threads}", highlight=False, soft_wrap=True)
+    console.print(f"{path}: {recipe.kind} on {prepared.inputs.count} lines of {_shown(Path(recipe.data))}, threads: {prepared.threads}{_spread(prepared)}", highlight=False, soft_wrap=True)
+
+
+def _spread(prepared: PreparedRun) -> str:
+    count = prepared.processes.count
+    return f" on each of {count} processes ({prepared.recipe.engine.strategy})" if count > 1 else ""
 
 
 def _shown(path: Path) -> str:

@@ -20,7 +20,7 @@ OWNERS = {
     "mlflow": ("components/tracking/", "components/registry/"),
     "dvc": ("components/pipeline/",),
     "vllm": ("components/generation/vllm_sampler.py",),
-    "deepspeed": ("components/training/engines/deepspeed_engine.py",),
+    "deepspeed": ("components/training/engines/deepspeed_engine.py", "components/training/engines/deepspeed_config.py"),
     "kubernetes": ("components/launch/kubernetes.py",),
     "prefect": ("flows/", "tasks/"),
 }

@@ -1,6 +1,6 @@
 """A training stage on several processes, started by torchrun:
 
-    torchrun --nproc-per-node 2 --no-python .venv/bin/quarkmed stage sft      (engine.strategy: ddp)
+    torchrun --nproc-per-node 2 --no-python .venv/bin/quarkmed stage sft      (engine.strategy: ddp | fsdp | deepspeed)
 
 Rank 0 runs the stage as ever: it alone records, writes checkpoints and outputs, and publishes. The other ranks follow:
 they run the same function on the same inputs and keep nothing. All ranks see one project folder (one machine, or a
@@ -29,7 +29,7 @@ from components.recorder import SilentRecorder
 from components.settings.settings import Settings, load_settings
 from components.stage import StageContext
 from components.storage.artifact_store import ModelReference
-from components.storage.checkpoints import CheckpointFolder
+from components.storage.read_checkpoints import ReadCheckpoints
 
 ENGINE_SECTION = "engine"  # the params of a stage that may train on several processes name it
 
@@ -51,13 +51,15 @@ def execute_ranked_stage(name: str, *, root: str, table: str = STAGE_TABLE) -> d
     if ENGINE_SECTION not in row.parameters:
         raise SettingsError(f"stage {name} runs in one process; start it as `quarkmed stage {name}`")
     if settings.engine.is_single:
-        raise SettingsError("engine.strategy is single, but torchrun started several processes; set it to ddp")
+        raise SettingsError("engine.strategy is single, but torchrun started several processes; set it to ddp, fsdp or deepspeed")
     if int(os.environ["RANK"]) == 0:
         done = execute_stage(name, root=root, table=table)
     else:
         done = None
         follow_stage(row, root=folder, settings=settings, table=table)
-    _leave()
+    from components.training.engines.ranks import leave_ranks
+
+    leave_ranks()
     return done
 
 
@@ -76,23 +78,6 @@ def follow_stage(row: StageRow, *, root: Path, settings: Settings, table: str = 
         )  # fmt: skip
 
 
-class ReadCheckpoints(CheckpointFolder):
-    """Reads what rank 0 wrote and writes nothing."""
-
-    def child(self, name: str) -> "ReadCheckpoints":
-        """Return the checkpoints of a named part of the work."""
-        return ReadCheckpoints(self.folder / name, key=f"{self.key}/{name}", keep=self.keep)
-
-    def save(self, step: int, *, tensors: dict[str, Any], state: dict[str, Any]) -> None:
-        """Write nothing."""
-
-    def save_later(self, step: int, *, tensors: dict[str, Any], state: dict[str, Any]) -> None:
-        """Write nothing."""
-
-    def clear(self) -> None:
-        """Remove nothing."""
-
-
 @dataclass(frozen=True)
 class FollowerContext(StageContext):
     """A context whose outputs go to a scratch folder and whose models are not published."""
@@ -108,11 +93,3 @@ class FollowerContext(StageContext):
     def publish_model(self, folder: Path, path: str, *, parent: str | None = None) -> ModelReference:
         """Publish nothing; the reference returned names no model."""
         return ModelReference(key="", digest="", size_bytes=0)
-
-
-def _leave() -> None:
-    """Leave the process group that the engine joined, if it did."""
-    from torch import distributed
-
-    if distributed.is_initialized():
-        distributed.destroy_process_group()

@@ -48,9 +48,17 @@ def logprobs_and_entropy(
     with_entropy: bool = False,
 ) -> tuple[Tensor, Tensor]:
     """Return `selected_logprobs` and each token's entropy in nats, both differentiable; entropy is zeros unless asked for."""
+    return head_logprobs(
+        model.get_output_embeddings().weight, hidden_TD, targets_T, temperature=temperature, precision=precision, with_entropy=with_entropy
+    )
+
+
+def head_logprobs(
+    weight_VD: Tensor, hidden_TD: Tensor, targets_T: Tensor, *, temperature: float, precision: Precision, with_entropy: bool
+) -> tuple[Tensor, Tensor]:
+    """Do `logprobs_and_entropy` with the head's weight, (vocabulary, hidden)."""
     dtype = dtype_of(precision)
-    head_VD = model.get_output_embeddings().weight.to(dtype)
-    return _SelectedLogprobs.apply(hidden_TD.to(dtype), head_VD, targets_T, temperature, with_entropy)
+    return _SelectedLogprobs.apply(hidden_TD.to(dtype), weight_VD.to(dtype), targets_T, temperature, with_entropy)
 
 
 class _SelectedLogprobs(torch.autograd.Function):

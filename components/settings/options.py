@@ -13,6 +13,7 @@ from typing import Any
 from pydantic import BaseModel
 from pydantic.fields import FieldInfo
 
+from components.settings.engine import EngineSettings
 from components.settings.explaining import section_class
 from components.settings.generation import VllmSettings
 from components.settings.recipes import RECIPES, Recipe, RewardSource
@@ -72,6 +73,7 @@ NOTES: dict[tuple[type[BaseModel], str], tuple[str, str]] = {
     (PolicySettings, "checkpoint_every"): ("steps", ""),
     (PolicySettings, "micro_tokens"): ("tokens", ""),
     (PolicySettings, "kl_limit"): ("nats a token", ""),
+    (EngineSettings, "strategy"): ("", "fsdp arXiv:2304.11277, its second form; deepspeed arXiv:1910.02054"),
     (AdapterSettings, "rank"): ("–", "arXiv:2106.09685"),
     (AdapterSettings, "alpha"): ("–", "arXiv:2106.09685"),
     (VllmSettings, "port"): ("–", ""),

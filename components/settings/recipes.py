@@ -13,6 +13,7 @@ from pydantic import Field, ValidationError, field_validator, model_validator
 
 from components.errors import SettingsError
 from components.settings.base import Section
+from components.settings.engine import EngineSettings
 from components.settings.explaining import explain_problems, line_of
 from components.settings.generation import VllmSettings
 from components.settings.settings import read_yaml
@@ -66,6 +67,7 @@ class PolicyRecipe(Recipe):
         default=None, description="name of the reward, 0 to 1, whose mean over a prompt's answers says that the prompt is mastered; null: no prompt leaves"
     )
     policy: PolicySettings
+    engine: EngineSettings = Field(default_factory=EngineSettings, description="what trains: one process, or those that torchrun starts")
     vllm: VllmSettings = Field(default_factory=VllmSettings, description="the engine, where policy.sampler is not native")
 
     @field_validator("reward", mode="before")
@@ -83,6 +85,8 @@ class PolicyRecipe(Recipe):
             raise ValueError(f"pass_rate: no reward is named {self.pass_rate!r}; rewards: {', '.join(names)}")
         if self.policy.validate_every:
             raise ValueError("policy.validate_every: a recipe has no validation queries to look at; remove this key")
+        if self.policy.sampler != "native" and not self.engine.is_single:
+            raise ValueError(f"policy.sampler: {self.policy.sampler} is handed its weights by one process; set it to native, or engine.strategy to single")
         if self.policy.reward_weights:
             raise ValueError("policy.reward_weights: in a recipe a weight stands beside its function, under reward; remove this key")
         return self
@@ -98,6 +102,7 @@ class SupervisedRecipe(Recipe):
     ratios: dict[str, float] = Field(default_factory=dict, description="share of each `group` of conversations in every batch; empty: as the lines come")
     level_overlap: float | None = Field(default=None, ge=0, description="levels; where given, conversations go from `level` 1 to 3, overlapping by so much")
     supervised: SupervisedSettings
+    engine: EngineSettings = Field(default_factory=EngineSettings, description="what trains: one process, or those that torchrun starts")
 
 
 class RewardModelRecipe(Recipe):
@@ -146,6 +151,8 @@ def load_recipe(path: Path) -> Recipe:
     absolute: dict[str, Any] = {name: _absolute(folder, value) for name, value in found.items() if value is not None}
     if isinstance(recipe, PolicyRecipe):
         absolute["reward"] = tuple(source.model_copy(update={"function": _absolute(folder, source.function)}) for source in recipe.reward)
+    if isinstance(recipe, PolicyRecipe | SupervisedRecipe) and "config" in recipe.engine.model_fields_set:
+        absolute["engine"] = recipe.engine.model_copy(update={"config": _absolute(folder, recipe.engine.config)})
     return recipe.model_copy(update=absolute)
 
 

@@ -3,6 +3,7 @@
 Momentum, then its orthogonal factor by five Newton–Schulz steps, scaled to AdamW's root mean square (Jordan et al. 2024;
 arXiv:2502.16982). Departures from PyTorch's: products in the asked precision instead of always bfloat16, which some
 processors multiply slowly; one batched product a shape instead of one a matrix. Momentum is kept a parameter, as there.
+Matrices that lie in parts on the ranks are orthogonalised whole, on every rank.
 """
 
 from collections import defaultdict
@@ -10,6 +11,8 @@ from collections.abc import Sequence
 
 import torch
 from torch import Tensor
+
+from components.training.parts import in_parts_like, whole_tensor
 
 COEFFICIENTS = (3.4445, -4.7750, 2.0315)
 STEPS = 5
@@ -33,7 +36,9 @@ class Muon(torch.optim.Optimizer):
                     rows, columns = matrix.shape
                     by_shape[min(rows, columns), max(rows, columns)].append(matrix)
             for (_, longer), matrices in by_shape.items():
-                directions = orthogonal_factors(self._directions(matrices, group["momentum"]), dtype=self.dtype)
+                directions = [whole_tensor(direction) for direction in self._directions(matrices, group["momentum"])]
+                factors = orthogonal_factors(directions, dtype=self.dtype)
+                directions = [in_parts_like(factor, matrix) for factor, matrix in zip(factors, matrices, strict=True)]
                 torch._foreach_mul_(matrices, 1 - group["lr"] * group["weight_decay"])
                 torch._foreach_add_(matrices, directions, alpha=-group["lr"] * 0.2 * longer**0.5)
 

@@ -7,8 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from components.errors import SettingsError
-from flows.cli import app, project_root, train
+from flows.cli import app, project_root
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("torch", "prefect", "mlflow", "dvc", "transformers", "numpy", "pandas", "sqlalchemy")
@@ -73,9 +72,3 @@ def test_the_plan_says_which_stages_would_run_and_why(fake_project):
 def test_a_model_that_was_not_made_yet_is_named(fake_project):
     assert "models/ift.json: not made yet" in quarkmed("evaluate", "ift", cwd=fake_project).stderr
     assert "no model 'gpt'; models: champion, base" in quarkmed("evaluate", "gpt", cwd=fake_project).stderr
-
-
-def test_a_recipe_under_torchrun_is_refused(monkeypatch):
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(SettingsError, match="a recipe runs in one process"):
-        train(Path("recipe.yaml"))

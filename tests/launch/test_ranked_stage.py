@@ -14,10 +14,9 @@ from components.cases.case import Case
 from components.conversations import Message
 from components.documents import Document, write_jsonl
 from components.errors import SettingsError
-from components.launch.ranked_stage import ReadCheckpoints, execute_ranked_stage
+from components.launch.ranked_stage import execute_ranked_stage
 from components.recorder import read_record
 from components.storage.artifact_store import read_reference
-from components.storage.checkpoints import CheckpointFolder
 
 PROJECT = Path(__file__).parents[2]
 SMALL = {
@@ -26,7 +25,7 @@ SMALL = {
 }  # fmt: skip
 
 
-def _project(root: Path, *, strategy: str) -> Path:
+def _project(root: Path, *, strategy: str, optimiser: str = "muon") -> Path:
     documents = [Document(id=f"d{number}", type="textbook", source="s", text=f"Asthma note {number}: wheeze and night cough.") for number in range(60)]
     write_jsonl(root / layout.DOCUMENTS, documents)
     write_jsonl(root / layout.SENTENCES, [{"text": f"Asthma causes wheeze {n}.", "triple": ["asthma", "causes", str(n)], "template": "y"} for n in range(20)])
@@ -35,11 +34,13 @@ def _project(root: Path, *, strategy: str) -> Path:
         messages=(Message(role="user", content="Wheeze. Diagnosis?"),), answer="J45.9", verifier="icd_diagnosis",
     )  # fmt: skip
     write_jsonl(root / layout.TRAIN_CASES, [case])
-    (root / "components").symlink_to(PROJECT / "components")
+    for folder in ("components", "infra"):
+        (root / folder).symlink_to(PROJECT / folder)
     (root / "dvc.yaml").write_bytes((PROJECT / "dvc.yaml").read_bytes())
     params = yaml.safe_load((PROJECT / "params.yaml").read_text(encoding="utf-8"))
     for section, values in {**SMALL, "engine": {"strategy": strategy}, "run": {"threads": 1}}.items():
         params[section].update(values)
+    params["pretraining"]["optimiser"]["kind"] = optimiser
     (root / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
     return root
 
@@ -48,18 +49,24 @@ def _weights(root: Path) -> dict[str, torch.Tensor]:
     return load_file(root / "var" / "store" / read_reference(root / layout.BASE).key / "model.safetensors")
 
 
-@pytest.mark.slow
-def test_torchrun_runs_a_stage_on_two_ranks(tmp_path):
-    one, two = _project(tmp_path / "one", strategy="single"), _project(tmp_path / "two", strategy="ddp")
+def _run(root: Path, *launcher: str) -> Path:
+    """Run the stage in a process of its own, by a launcher where one is named; return the folder of its record."""
     scripts = Path(sys.executable).parent
-    stage = [str(scripts / "quarkmed"), "stage", "pretraining"]
-    for root, command in ((one, stage), (two, [str(scripts / "torchrun"), "--nproc-per-node", "2", "--no-python", *stage])):
-        done = subprocess.run(command, cwd=root, capture_output=True, text=True, timeout=400)
-        assert done.returncode == 0, done.stderr[-3000:]
-        assert done.stdout.count("its record:") == 1
+    done = subprocess.run([*launcher, str(scripts / "quarkmed"), "stage", "pretraining"], cwd=root, capture_output=True, text=True, timeout=400)
+    assert done.returncode == 0, done.stderr[-3000:]
+    assert done.stdout.count("its record:") == 1
+    return next((root / "var" / "work" / "pretraining").iterdir())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("strategy", "optimiser"), [("ddp", "muon"), ("deepspeed", "adamw")])
+def test_torchrun_runs_a_stage_on_two_ranks(tmp_path, strategy, optimiser):
+    one = _project(tmp_path / "one", strategy="single", optimiser=optimiser)
+    two = _project(tmp_path / "two", strategy=strategy, optimiser=optimiser)
+    torchrun = str(Path(sys.executable).parent / "torchrun")
+    records = [_run(one), _run(two, torchrun, "--nproc-per-node", "2", "--no-python")]
     for name, value in _weights(one).items():
         torch.testing.assert_close(_weights(two)[name], value, rtol=0, atol=1e-5)
-    records = [next((root / "var" / "work" / "pretraining").iterdir()) for root in (one, two)]
     steps = [[entry["step"] for entry in read_record(folder) if entry["kind"] == "metrics"] for folder in records]
     assert steps[0] == steps[1]
 
@@ -73,13 +80,3 @@ def test_a_stage_of_one_process_is_refused(tmp_path, name):
 def test_several_processes_without_a_strategy_are_refused(tmp_path):
     with pytest.raises(SettingsError, match=r"engine\.strategy is single"):
         execute_ranked_stage("pretraining", root=str(_project(tmp_path, strategy="single")))
-
-
-def test_a_follower_reads_checkpoints_and_writes_none(tmp_path):
-    main, follower = CheckpointFolder(tmp_path, key="k"), ReadCheckpoints(tmp_path, key="k")
-    follower.child("a").save(1, tensors={}, state={})
-    assert main.child("a").latest() == (None, [])
-    main.child("a").save(2, tensors={}, state={"x": 1})
-    follower.child("a").clear()
-    checkpoint, _ = follower.child("a").latest()
-    assert checkpoint is not None and checkpoint.state == {"x": 1}

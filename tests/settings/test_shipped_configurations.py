@@ -22,7 +22,7 @@ SCALE = {
     "rollouts", "reasoning_prompts", "general_prompts", "pool", "prompts_per_step", "completions",
     "samplings", "bootstrap_draws", "retrieval_cases", "measured_cases",
 }  # fmt: skip
-BACKENDS = {"folder", "threads", "micro_tokens", "precision", "store", "strategy"}
+BACKENDS = {"folder", "threads", "micro_tokens", "precision", "store", "strategy", "config"}
 REHEARSAL_ONLY = {"minimum_pass_rate", "maximum_pass_rate"}  # a model of a minute's training answers nothing within the limits
 
 

@@ -1,1 +1,1 @@
-"""What carries out a training step: torch, in one process or several, behind one interface."""
+"""What carries out a training step: torch in one process or several, or DeepSpeed, behind one interface."""

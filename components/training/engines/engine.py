@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from torch import Tensor
 
 from components.storage.checkpoints import Checkpoint, CheckpointFolder
-from components.training.divergence import refuse_unsound
+from components.training.divergence import gradient_norm, refuse_unsound
 from components.training.engines.ranks import SINGLE, Ranks
 from components.training.engines.sharing import Cut, Pass, planned_passes
 
@@ -69,6 +69,10 @@ class Engine(ABC):
     @abstractmethod
     def finish(self) -> None:
         """Let go of the model: `whole` holds plain whole weights again and may be saved, or trained by another engine."""
+
+    def gradient_norm(self) -> float:
+        """Return the norm of the gradients held now, for the evidence of a step that is not taken; NaN where it cannot be told."""
+        return gradient_norm(self.whole)
 
     def backward(self, loss: Tensor, part: Pass[Any]) -> None:
         """Add a pass's gradient to the step's; an idle pass adds nothing."""

@@ -96,8 +96,8 @@ def join_ranks() -> Ranks:
     """
     if "RANK" not in os.environ or "WORLD_SIZE" not in os.environ:
         raise SettingsError(
-            "engine.strategy: several processes were asked for and this one stands alone; start the stage as "
-            "`torchrun --nproc-per-node 2 --no-python .venv/bin/quarkmed stage NAME`, or set engine.strategy: single"
+            "engine.strategy: several processes were asked for and this one stands alone; start it as "
+            "`torchrun --nproc-per-node 2 --no-python .venv/bin/quarkmed stage NAME` (or `train RECIPE`), or set engine.strategy: single"
         )
     if not distributed.is_initialized():
         if torch.cuda.is_available():
@@ -105,6 +105,12 @@ def join_ranks() -> Ranks:
         backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         distributed.init_process_group(backend, timeout=timedelta(minutes=TIMEOUT_MINUTES))
     return Ranks(distributed.get_rank(), distributed.get_world_size())
+
+
+def leave_ranks() -> None:
+    """Leave the processes that were joined, if any were."""
+    if distributed.is_initialized():
+        distributed.destroy_process_group()
 
 
 def _buckets(tensors: Iterable[Tensor]) -> list[list[Tensor]]:

@@ -6,8 +6,7 @@ import torch
 from torch import Tensor
 from transformers import PreTrainedModel
 
-from components.modeling.forward import forward_packed
-from components.modeling.logprobs import logprobs_and_entropy
+from components.modeling.packed_pass import token_logprobs
 from components.modeling.packing import PackedBatch, answer_targets, pack_trees
 from components.modeling.precision import Precision
 from components.modeling.weights import AdapterUse
@@ -41,7 +40,7 @@ def answer_logprobs(
         gradient.
     """
     batch, predictors_T, targets_T = packed
-    hidden_TD = forward_packed(model, batch, precision=precision, adapters=adapters, recompute=recompute).index_select(0, predictors_T)
-    return logprobs_and_entropy(
-        model, hidden_TD, targets_T, temperature=temperature, precision=precision, with_entropy=with_entropy
-    )
+    return token_logprobs(
+        model, batch, predictors_T, targets_T, temperature=temperature, precision=precision, with_entropy=with_entropy,
+        adapters=adapters, recompute=recompute,
+    )  # fmt: skip

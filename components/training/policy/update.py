@@ -15,7 +15,6 @@ from transformers import PreTrainedModel
 
 from components.errors import Diverged
 from components.settings.training import PolicySettings
-from components.training.divergence import gradient_norm
 from components.training.engines.engine import Engine
 from components.training.engines.ranks import Ranks
 from components.training.engines.sharing import Pass
@@ -163,7 +162,7 @@ def update_policy(
     try:
         refuse_divergence(statistics, kl_limit=settings.kl_limit)
     except Diverged as error:
-        error.values["gradient_norm"] = gradient_norm(engine.whole)
+        error.values["gradient_norm"] = engine.gradient_norm()
         engine.clear()
         raise
     started = perf_counter()

@@ -20,7 +20,7 @@ def recipe_identity(recipe: Recipe, *, folder: Path, threads: int) -> dict[str, 
         threads: in use; sums are added in an order that depends on it.
     """
     parts: dict[str, Any] = {"kind": recipe.kind, "seed": recipe.seed, "threads": threads}
-    left_out = {*recipe.paths, "kind", "seed", "threads", "reward"}
+    left_out = {*recipe.paths, "kind", "seed", "threads", "reward", "engine"}
     for name, value in recipe.model_dump(mode="json").items():
         if name not in left_out:
             parts |= {f"{name}.{key}": item for key, item in value.items()} if isinstance(value, dict) else {name: value}
@@ -31,6 +31,11 @@ def recipe_identity(recipe: Recipe, *, folder: Path, threads: int) -> dict[str, 
     if isinstance(recipe, PolicyRecipe):
         for source in recipe.reward:
             parts[f"reward {source.label}"] = [digest_file(Path(source.file)), source.function.rpartition(":")[2], source.weight]
+    engine = getattr(recipe, "engine", None)
+    if engine is not None and not engine.is_single:
+        parts["engine.strategy"] = engine.strategy
+        if engine.strategy == "deepspeed":
+            parts["engine.config"] = digest_file(Path(engine.config))
     parts["code"] = _code_digest()
     parts["libraries"] = {name: _version(name) for name in LIBRARIES}
     return parts

@@ -39,7 +39,7 @@ def run(
     with drawing as sampler:
         result = optimise_policy(
             model, prompts, Judge(inputs.lines, inputs.rewards, pass_rate=recipe.pass_rate), sampler=sampler, settings=settings,
-            seed=recipe.seed, recorder=recorder, checkpoints=checkpoints, mastery=recipe.pass_rate or NO_PASS_RATE,
+            seed=recipe.seed, recorder=recorder, checkpoints=checkpoints, mastery=recipe.pass_rate or NO_PASS_RATE, engine=recipe.engine,
         )  # fmt: skip
     for reward in inputs.rewards:
         if reward.first_failure:

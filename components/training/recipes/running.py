@@ -14,9 +14,10 @@ import fcntl
 import importlib
 import os
 import shutil
+import tempfile
 import time
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -26,10 +27,12 @@ from components.recorder import Recorder
 from components.settings.recipes import Recipe, load_recipe
 from components.storage.checkpoints import CheckpointFolder
 from components.storage.files import atomic_folder, read_json, write_json
+from components.storage.read_checkpoints import ReadCheckpoints
 from components.training.recipes.identity import changed_parts, recipe_identity
 from components.training.recipes.inputs import PolicyInputs, TuningInputs, read_inputs
 from components.training.recipes.model_folders import load_folder, model_folder
 from components.training.recipes.outcome import Outcome
+from components.training.recipes.processes import Processes, processes_of
 
 MODEL, RECORD, CHECKPOINTS, IDENTITY, FINISHED = "model", "record", ".checkpoints", "identity.json", "finished.json"
 KINDS = {kind: f"components.training.recipes.{kind}" for kind in ("policy", "supervised", "reward_model", "preference")}
@@ -55,6 +58,7 @@ class PreparedRun:
     threads: int
     identity: dict[str, Any]
     inputs: PolicyInputs | TuningInputs
+    processes: Processes = field(default_factory=Processes)
 
     @property
     def output(self) -> Path:
@@ -66,13 +70,14 @@ def prepare_recipe(path: Path) -> PreparedRun:
     """Read a recipe and check what it names; quick, as no weights are read into a model.
 
     Raises:
-        SettingsError, DataError: see `load_recipe`, `model_folder`, `read_inputs`; or the output holds the work of another recipe.
+        SettingsError, DataError: see `load_recipe`, `processes_of`, `model_folder`, `read_inputs`; or the output holds the work of another recipe.
     """
     recipe = load_recipe(path)
+    processes = processes_of(recipe)
     folder = model_folder(Path(recipe.model))
     inputs = read_inputs(recipe)
-    threads = recipe.threads or len(os.sched_getaffinity(0))
-    prepared = PreparedRun(recipe, folder, threads, recipe_identity(recipe, folder=folder, threads=threads), inputs)
+    threads = recipe.threads or max(1, len(os.sched_getaffinity(0)) // processes.here)
+    prepared = PreparedRun(recipe, folder, threads, recipe_identity(recipe, folder=folder, threads=threads), inputs, processes)
     refuse_other_work(prepared)
     return prepared
 
@@ -106,7 +111,7 @@ def run_recipe(prepared: PreparedRun) -> RecipeRun:
     """
     output = prepared.output
     with _output_lock(output):
-        if (output / FINISHED).is_file() and (output / MODEL / "config.json").is_file():
+        if _is_finished(output):
             done = read_json(output / FINISHED)
             return RecipeRun(prepared.recipe, output, done["summary"], done["seconds"], was_finished=True)
         started = time.monotonic()
@@ -115,9 +120,7 @@ def run_recipe(prepared: PreparedRun) -> RecipeRun:
             shutil.rmtree(output / RECORD, ignore_errors=True)
         write_json(output / IDENTITY, prepared.identity)
         recorder = Recorder(output / RECORD)
-        model, tokenizer = load_folder(prepared.folder)
-        tune = importlib.import_module(KINDS[prepared.recipe.kind]).run
-        outcome: Outcome = tune(model, tokenizer, prepared.recipe, prepared.inputs, recorder=recorder, checkpoints=checkpoints)
+        outcome = _tune(prepared, recorder=recorder, checkpoints=checkpoints)
         with atomic_folder(output / MODEL) as folder:
             outcome.write(folder)
         recorder.summary(outcome.summary)
@@ -125,6 +128,30 @@ def run_recipe(prepared: PreparedRun) -> RecipeRun:
         write_json(output / FINISHED, {"summary": outcome.summary, "seconds": seconds})
         checkpoints.clear()
         return RecipeRun(prepared.recipe, output, outcome.summary, seconds, was_finished=False)
+
+
+def follow_recipe(prepared: PreparedRun) -> None:
+    """Train beside process 0, which does `run_recipe`, and keep nothing; return at once where that has nothing to do.
+
+    Raises:
+        QuarkmedError: whatever the training raises.
+    """
+    if _is_finished(prepared.output):
+        return
+    checkpoints = ReadCheckpoints(prepared.output / CHECKPOINTS, key=digest_value(prepared.identity))
+    with tempfile.TemporaryDirectory() as scratch:
+        _tune(prepared, recorder=Recorder(Path(scratch)), checkpoints=checkpoints)
+
+
+def _tune(prepared: PreparedRun, *, recorder: Recorder, checkpoints: CheckpointFolder) -> Outcome:
+    model, tokenizer = load_folder(prepared.folder)
+    tune = importlib.import_module(KINDS[prepared.recipe.kind]).run
+    outcome: Outcome = tune(model, tokenizer, prepared.recipe, prepared.inputs, recorder=recorder, checkpoints=checkpoints)
+    return outcome
+
+
+def _is_finished(output: Path) -> bool:
+    return (output / FINISHED).is_file() and (output / MODEL / "config.json").is_file()
 
 
 @contextlib.contextmanager

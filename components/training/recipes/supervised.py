@@ -23,7 +23,7 @@ def run(
     started = perf_counter()
     result = tune(
         model, tokenizer, inputs.training, settings=recipe.supervised, seed=recipe.seed, recorder=recorder, checkpoints=checkpoints,
-        ratios=recipe.ratios or None, level_overlap=recipe.level_overlap, validation=inputs.validation,
+        ratios=recipe.ratios or None, level_overlap=recipe.level_overlap, validation=inputs.validation, engine=recipe.engine,
     )  # fmt: skip
     if result.skipped:
         recorder.warning(f"{result.skipped} of {len(inputs.training)} conversations are longer than the model's context and were left out")

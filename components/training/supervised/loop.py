@@ -22,7 +22,6 @@ from components.storage.checkpoints import Checkpoint, CheckpointFolder
 from components.storage.random_states import random_states, restore_random_states
 from components.training.divergence import (
     Evidence,
-    gradient_norm,
     is_sound_loss,
     refuse_unsound,
     stop_as_diverged,
@@ -151,7 +150,7 @@ class SupervisedRun:
             loss += float(part_loss.detach()) * part.is_counted
         (loss,) = self.engine.ranks.total([loss])
         if not is_sound_loss(loss, self.progress.losses, spike_limit=self.settings.spike_limit):
-            self._stop(step, loss=loss, norm=gradient_norm(self.engine.whole))
+            self._stop(step, loss=loss, norm=self.engine.gradient_norm())
         rate = learning_rate(step, steps=len(self.plan), settings=self.settings.optimiser)
         norm = self.engine.step(rate=rate, clip_norm=self.settings.optimiser.clip_norm)
         if not math.isfinite(norm):

@@ -9,9 +9,8 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from components.modeling.forward import forward_packed
-from components.modeling.logprobs import selected_logprobs
 from components.modeling.micro_batches import cut_by_tokens
+from components.modeling.packed_pass import token_logprobs
 from components.modeling.packing import pack_sequences
 from components.modeling.precision import Precision
 from components.training.supervised.examples import Example
@@ -27,9 +26,8 @@ def summed_loss(model: "PreTrainedModel", examples: Sequence[Example], *, precis
     is_predictor = torch.tensor([flag for example in examples for flag in example.is_target[1:]])
     targets = torch.tensor([token for example in examples for token in example.ids[1:]])
     predictors = is_predictor.nonzero()[:, 0]
-    hidden = forward_packed(model, batch, precision=precision, recompute=recompute)
-    targets_T = targets.index_select(0, predictors).to(hidden.device)
-    return -selected_logprobs(model, hidden.index_select(0, predictors.to(hidden.device)), targets_T, precision=precision).sum()
+    logprobs_T, _ = token_logprobs(model, batch, predictors, targets.index_select(0, predictors), precision=precision, recompute=recompute)
+    return -logprobs_T.sum()
 
 
 def micro_batches(examples: Sequence[Example], *, micro_tokens: int) -> list[list[Example]]:

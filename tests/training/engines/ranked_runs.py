@@ -1,10 +1,12 @@
 """Small runs for several processes: `python ranked_runs.py JOBS.json`, one job after another in one process group.
 
-A job: {"name", "loop": supervised | policy | export, "engine": {...}, "settings": changes, "killed_at": count or null}. Rank 0
-leaves `<name>.safetensors` (the weights at the end) and the record under `<name>/` beside the jobs file.
+A job: {"name", "loop": a name of `LOOPS`, "engine": {...}, "settings": changes, "killed_at": count, "goes_on": engine or null}. One
+killed at a count goes on under the same engine, under the one `goes_on` names, or (null) not at all. Rank 0 leaves
+`<name>.safetensors` (the weights at the end) and the record under `<name>/` beside the jobs file.
 """
 
 import json
+import math
 import sys
 from pathlib import Path
 from typing import Any
@@ -13,6 +15,7 @@ import torch
 from safetensors.torch import save_file
 
 from components.conversations import Message, Sample
+from components.errors import Diverged
 from components.generation.native_sampler import NativeSampler
 from components.modeling.models import create_model, load_model, save_model
 from components.modeling.tokenizers import encode_prompts, train_tokenizer
@@ -117,6 +120,7 @@ def export(folder: Path, engine: EngineSettings, countdown: Countdown, changes: 
         for part in trained.passes(examples, tokens=lambda item: len(item.ids), cut=lambda share: micro_batches(share, micro_tokens=64)):
             trained.backward(summed_loss(trained.model, part.items, precision="float32") / 30, part)
         trained.step(rate=3e-3, clip_norm=0.5)
+    refuses_a_spoilt_step(trained, examples)
     with trained.gathered() as whole:
         live = {name: value.detach().clone() for name, value in whole.state_dict().items()}
     trained.finish()
@@ -130,7 +134,27 @@ def export(folder: Path, engine: EngineSettings, countdown: Countdown, changes: 
     return model
 
 
-LOOPS = {"supervised": supervised, "policy": policy, "export": export}
+def refuses_a_spoilt_step(trained: Any, examples: list[Any]) -> None:
+    """Check that a gradient that is no number leaves the weights as they are."""
+    before = trained.weights()
+    for part in trained.passes(examples, tokens=lambda item: len(item.ids), cut=lambda share: micro_batches(share, micro_tokens=64)):
+        trained.backward(summed_loss(trained.model, part.items, precision="float32") * float("inf"), part)
+    assert not math.isfinite(trained.step(rate=3e-3, clip_norm=0.5))
+    after = trained.weights()
+    assert all(torch.equal(after[name], value) for name, value in before.items())
+
+
+def diverging(folder: Path, engine: EngineSettings, countdown: Countdown, changes: dict[str, Any]) -> Any:
+    """Train with a limit of the KL that the second step passes: every rank must stop."""
+    try:
+        policy(folder, engine, countdown, {"kl_limit": 1e-7, **changes})
+    except Diverged as error:
+        assert "kl_limit" in str(error)
+        return parts()[0]
+    raise AssertionError("the run did not stop")
+
+
+LOOPS = {"supervised": supervised, "policy": policy, "export": export, "diverging": diverging}
 
 
 def run_job(job: dict[str, Any], folder: Path, *, is_main: bool) -> None:
@@ -144,6 +168,9 @@ def run_job(job: dict[str, Any], folder: Path, *, is_main: bool) -> None:
             pass
         else:
             raise AssertionError(f"{job['name']} was not killed")
+        if job.get("goes_on", engine) is None:
+            return
+        engine = EngineSettings.model_validate(job.get("goes_on", engine))
     model = loop(work, engine, Countdown(None), changes)
     if is_main:
         save_file({name: value.detach().clone().contiguous() for name, value in model.state_dict().items()}, folder / f"{job['name']}.safetensors")
@@ -157,6 +184,7 @@ def main() -> None:
     path = Path(sys.argv[1])
     ranks = join_ranks()
     for job in json.loads(path.read_text()):
+        print(job["name"], flush=True)
         run_job(job, path.parent, is_main=ranks.is_main)
     torch.distributed.destroy_process_group()
 

@@ -1,0 +1,54 @@
+"""Recipes on two processes by the one command: the model and record of one process, written once."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
+
+from components.recorder import read_record
+
+SCRIPTS = Path(sys.executable).parent
+RANKED = (str(SCRIPTS / "torchrun"), "--nproc-per-node", "2", "--no-python")
+
+pytestmark = pytest.mark.slow  # each run starts processes that import torch
+
+
+def _train(recipe: Path, *launcher: str) -> subprocess.CompletedProcess:
+    done = subprocess.run([*launcher, str(SCRIPTS / "quarkmed"), "train", str(recipe)], cwd=recipe.parent, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr[-3000:]
+    return done
+
+
+def _assert_same_model(output: Path, expected: Path) -> None:
+    weights = load_file(output / "model" / "model.safetensors")
+    for name, value in load_file(expected / "model" / "model.safetensors").items():
+        torch.testing.assert_close(weights[name], value, rtol=0, atol=1e-5)
+    steps = [[entry["step"] for entry in read_record(folder / "record") if entry["kind"] == "metrics"] for folder in (output, expected)]
+    assert steps[0] == steps[1] != []
+
+
+def test_policy_recipe_data_parallel(policy_recipe, tmp_path):
+    _train(policy_recipe("one", output="one"))
+    two = policy_recipe("two", output="two", engine={"strategy": "ddp"})
+    done = _train(two, *RANKED)
+    assert done.stdout.count("record: ") == 1 and "on each of 2 processes (ddp)" in done.stdout
+    _assert_same_model(tmp_path / "two", tmp_path / "one")
+    assert "finished before; nothing to do" in _train(two, *RANKED).stdout
+
+
+def test_supervised_recipe_in_parts(model_folder, tmp_path):
+    lines = [{"messages": [{"role": "user", "content": f"what is {w}?"}, {"role": "assistant", "content": "it is gout"}]} for w in ("asthma", "angina", "eczema")]
+    (tmp_path / "data.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    for name, engine in {"one": {}, "two": {"strategy": "fsdp"}}.items():
+        recipe = {
+            "kind": "supervised", "model": str(model_folder), "data": "data.jsonl", "validation": "data.jsonl", "output": name, "threads": 1, "engine": engine,
+            "supervised": {"steps": 6, "batch_samples": 3, "micro_tokens": 64, "precision": "float32", "optimiser": {"learning_rate": 5.0e-3, "warmup_steps": 2}},
+        }  # fmt: skip
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(recipe))
+        _train(tmp_path / f"{name}.yaml", *(RANKED if engine else ()))
+    _assert_same_model(tmp_path / "two", tmp_path / "one")
