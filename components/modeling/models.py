@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 
 from components.errors import StorageError
 from components.modeling.adapters import has_adapters, merged_state
+from components.modeling.devices import own_device
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
@@ -17,7 +18,7 @@ if TYPE_CHECKING:
 
 
 def create_model(settings: "ModelSettings", *, tokenizer: "PreTrainedTokenizerFast", seed: int) -> "Qwen3ForCausalLM":
-    """Make a Qwen3 of the given shape with random weights; equal seeds give equal weights. Float32."""
+    """Make a Qwen3 of the given shape with random weights; equal seeds give equal weights. Float32, on `own_device()`."""
     import torch
     from transformers import GenerationConfig, Qwen3Config, Qwen3ForCausalLM
 
@@ -43,11 +44,11 @@ def create_model(settings: "ModelSettings", *, tokenizer: "PreTrainedTokenizerFa
     model.generation_config = GenerationConfig(
         eos_token_id=list(stop_ids(tokenizer)), pad_token_id=tokenizer.pad_token_id
     )
-    return model.eval()
+    return model.eval().to(own_device())
 
 
 def load_model(folder: Path) -> "Qwen3ForCausalLM":
-    """Load a causal language model in float32.
+    """Load a causal language model in float32, on `own_device()`.
 
     Raises:
         StorageError: no model there, or its weights cannot be read.
@@ -68,7 +69,7 @@ def load_model(folder: Path) -> "Qwen3ForCausalLM":
         raise StorageError(
             f"{folder}: the model cannot be loaded ({str(error).splitlines()[0]}); fetch or make it again"
         ) from error
-    return model.eval()
+    return model.eval().to(own_device())
 
 
 def save_model(model: "Qwen3ForCausalLM", tokenizer: "PreTrainedTokenizerFast", folder: Path) -> None:

@@ -15,6 +15,7 @@ from torch import Tensor
 from components.conversations import Message
 from components.errors import StorageError
 from components.modeling.adapters import has_adapters, merged_state
+from components.modeling.devices import own_device
 from components.modeling.forward import forward_packed
 from components.modeling.packing import pack_trees
 from components.modeling.precision import Precision
@@ -88,7 +89,7 @@ def load_scored(folder: Path, *, kind: str) -> "tuple[PreTrainedModel, PreTraine
     found = getattr(model.config, "reward_kind", POINTWISE)
     if found != kind:
         raise StorageError(f"{folder}: holds a {found} reward model where a {kind} one is read; name the folder of a {kind} one")
-    return model.eval(), load_tokenizer(folder)
+    return model.eval().to(own_device()), load_tokenizer(folder)
 
 
 def encode_answers(
@@ -145,7 +146,7 @@ def create_reward_model(backbone: "PreTrainedModel", *, seed: int) -> "PreTraine
         model = kind(config)
         torch.nn.init.normal_(model.score.weight, std=(config.hidden_size + 1) ** -0.5)
     model.base_model.load_state_dict(backbone.base_model.state_dict())
-    return model.eval()
+    return model.eval().to(backbone.device)
 
 
 def save_reward_model(
