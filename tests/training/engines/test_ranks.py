@@ -18,12 +18,18 @@ KILLED = [
     {"name": "policy-more-killed", "loop": "policy", "settings": MORE, "killed_at": 3},
 ]
 
+IN_PARTS = [  # killed and gone on with; test_sharded.py holds the rest of it, and DeepSpeed, which takes long to start
+    {"name": "supervised-in-parts", "loop": "supervised", "killed_at": 4},
+    {"name": "policy-in-parts", "loop": "policy", "killed_at": 3},
+]
+
 
 @pytest.fixture(scope="module")
 def folders(tmp_path_factory, run_on_two_ranks, run_here):
     """Return the folder of the runs in one process and of those on two ranks."""
     one, two = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
-    run_on_two_ranks(two, [{**job, "engine": {"strategy": "ddp"}} for job in [*JOBS, *KILLED]])
+    jobs = [{**job, "engine": {"strategy": "ddp"}} for job in [*JOBS, *KILLED]]
+    run_on_two_ranks(two, [*jobs, *({**job, "engine": {"strategy": "fsdp"}} for job in IN_PARTS)])
     run_here(one, JOBS)
     return one, two
 
@@ -48,3 +54,11 @@ def test_a_killed_run_on_two_ranks_goes_on_to_the_same_bits(folders, comparison,
     expected, actual = comparison.weights(two, name), comparison.weights(two, f"{name}-killed")
     assert all(torch.equal(actual[key], value) for key, value in expected.items())
     assert comparison.metrics(two, f"{name}-killed") == comparison.metrics(two, name)
+
+
+@pytest.mark.parametrize("name", ["supervised", "policy"])
+def test_weights_in_parts_end_as_those_of_one_rank(folders, comparison, name):
+    one, two = folders
+    comparison.assert_near(comparison.weights(two, f"{name}-in-parts"), comparison.weights(one, name))
+    for (step, actual), (wanted_step, wanted) in zip(comparison.metrics(two, f"{name}-in-parts"), comparison.metrics(one, name), strict=True):
+        assert (step, actual) == (wanted_step, pytest.approx(wanted, rel=1e-4, abs=1e-5))

@@ -8,7 +8,7 @@ import yaml
 from components.errors import SettingsError
 from components.settings.recipes import load_recipe
 from components.training.recipes.processes import Processes, processes_of
-from components.training.recipes.running import prepare_recipe
+from components.training.recipes.running import FINISHED, MODEL, follow_recipe, prepare_recipe
 
 WANTED = {"ddp": {"strategy": "ddp"}, "deepspeed": {"strategy": "deepspeed", "config": "own.json"}}
 ZERO = {"zero_optimization": {"stage": 2}}
@@ -63,3 +63,12 @@ def test_a_deepspeed_file_lies_beside_the_recipe_and_its_bytes_are_part_of_the_w
 def test_a_sampler_of_vllm_stays_with_one_process(policy_recipe):
     with pytest.raises(SettingsError, match="vllm_server is handed its weights by one process"):
         load_recipe(policy_recipe(engine=WANTED["ddp"], settings={"sampler": "vllm_server"}))
+
+
+def test_beside_a_finished_run_nothing_is_done(policy_recipe, tmp_path, launched):
+    prepared = prepare_recipe(policy_recipe(engine=WANTED["ddp"]))
+    (prepared.output / MODEL).mkdir(parents=True)
+    for name in (FINISHED, f"{MODEL}/config.json"):
+        (prepared.output / name).write_text("{}")
+    follow_recipe(prepared)  # it would join processes that are not there
+    assert sorted(path.name for path in prepared.output.iterdir()) == [FINISHED, MODEL]

@@ -11,6 +11,7 @@ import yaml
 from safetensors.torch import load_file
 
 from components.recorder import read_record
+from components.training.recipes.running import prepare_recipe, run_recipe
 
 SCRIPTS = Path(sys.executable).parent
 RANKED = (str(SCRIPTS / "torchrun"), "--nproc-per-node", "2", "--no-python")
@@ -18,10 +19,10 @@ RANKED = (str(SCRIPTS / "torchrun"), "--nproc-per-node", "2", "--no-python")
 pytestmark = pytest.mark.slow  # each run starts processes that import torch
 
 
-def _train(recipe: Path, *launcher: str) -> subprocess.CompletedProcess:
-    done = subprocess.run([*launcher, str(SCRIPTS / "quarkmed"), "train", str(recipe)], cwd=recipe.parent, capture_output=True, text=True, timeout=300)
+def _train_on_two(recipe: Path) -> str:
+    done = subprocess.run([*RANKED, str(SCRIPTS / "quarkmed"), "train", str(recipe)], cwd=recipe.parent, capture_output=True, text=True, timeout=300)
     assert done.returncode == 0, done.stderr[-3000:]
-    return done
+    return done.stdout
 
 
 def _assert_same_model(output: Path, expected: Path) -> None:
@@ -33,12 +34,10 @@ def _assert_same_model(output: Path, expected: Path) -> None:
 
 
 def test_policy_recipe_data_parallel(policy_recipe, tmp_path):
-    _train(policy_recipe("one", output="one"))
-    two = policy_recipe("two", output="two", engine={"strategy": "ddp"})
-    done = _train(two, *RANKED)
-    assert done.stdout.count("record: ") == 1 and "on each of 2 processes (ddp)" in done.stdout
+    run_recipe(prepare_recipe(policy_recipe("one", output="one")))
+    said = _train_on_two(policy_recipe("two", output="two", engine={"strategy": "ddp"}))
+    assert said.count("record: ") == 1 and "on each of 2 processes (ddp)" in said
     _assert_same_model(tmp_path / "two", tmp_path / "one")
-    assert "finished before; nothing to do" in _train(two, *RANKED).stdout
 
 
 def test_supervised_recipe_in_parts(model_folder, tmp_path):
@@ -50,5 +49,6 @@ def test_supervised_recipe_in_parts(model_folder, tmp_path):
             "supervised": {"steps": 6, "batch_samples": 3, "micro_tokens": 64, "precision": "float32", "optimiser": {"learning_rate": 5.0e-3, "warmup_steps": 2}},
         }  # fmt: skip
         (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(recipe))
-        _train(tmp_path / f"{name}.yaml", *(RANKED if engine else ()))
+    run_recipe(prepare_recipe(tmp_path / "one.yaml"))
+    _train_on_two(tmp_path / "two.yaml")
     _assert_same_model(tmp_path / "two", tmp_path / "one")
