@@ -68,7 +68,7 @@ def check(project: Path, plan: "Plan", device: "torch.device") -> "Outcome":
     prepare_torch(torch.get_num_threads())
     disable_progress_bar()
     tokenizer = train_tokenizer(corpus(project), vocabulary=plan.agreement.vocabulary)
-    small = create_model(plan.agreement, tokenizer=tokenizer, seed=1)
+    small = create_model(plan.agreement, tokenizer=tokenizer, seed=1).cpu()
     checks = check_agreement(small, tokenizer, plan, device)
     large = stopping_model(plan.speed, tokenizer=tokenizer, seed=1, chance=0.0).to(device)
     reset_peak_memory()

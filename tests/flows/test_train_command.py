@@ -52,6 +52,7 @@ def test_the_report_says_where_the_time_went(tmp_path):
     summary = {
         "reward_first": 0.25, "reward_last": 0.75, "unscored_answers": 3.0, "steps_without_signal": 1.0, "sampled_tokens": 3000.0,
         "packed_tokens": 4000.0, "seconds_generate": 3.0, "seconds_score": 1.0, "seconds_reference": 2.0, "seconds_policy": 4.0,
+        "seconds_floor_generate": 0.5, "seconds_floor_update": 2.25,
     }  # fmt: skip
     out = io.StringIO()
     report(RecipeRun(recipe, tmp_path, summary, seconds=12.5, was_finished=False), Console(file=out, width=160))
@@ -63,6 +64,7 @@ def test_the_report_says_where_the_time_went(tmp_path):
     assert rows["generate"] == ["generate", "3.0", "24%", "1,000"]
     assert rows["policy"] == ["policy", "4.0", "32%", "1,000"]
     assert "2.5" in rows["loading,"] and "20%" in rows["loading,"]
+    assert "generate 0.5 s, update 2.2 s" in text  # the floors, which are no part of the time
     assert "note: reward brief: raised on 3 answers" in text
 
 

@@ -11,7 +11,10 @@ from components.training.policy.rollout_updates import cut_evenly
 
 
 def rollout_floors(floors: StepFloors, collected: Collection, *, settings: PolicySettings, has_reference: bool) -> dict[str, float]:
-    """Return `seconds_floor_generate`, and `seconds_floor_update`: of old policy, reference and policy together."""
+    """Return `seconds_floor_generate`, and `seconds_floor_update`: of old policy, reference and policy together.
+
+    Both are of the device the policy lies on, also where a server elsewhere draws the answers.
+    """
     drawn = [Tree(len(group.prompt.ids), tuple(len(answer.ids) for answer in group.answers)) for group in collected.groups]
     generate, start = 0.0, 0
     for size in collected.round_sizes:
