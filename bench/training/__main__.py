@@ -11,7 +11,8 @@ def main() -> int:
     """Run the bench; return the exit code."""
     parser = argparse.ArgumentParser(prog="python -m bench.training", description="Training and sampling against TRL, transformers and vLLM on a CPU.")
     parser.add_argument("--quick", action="store_true", help="a smoke run: tiny models and batches, one pair of turns, nothing stored")
-    parser.add_argument("--works", help="comma-separated part of the works (default: all; 'none': the peak alone)")
+    parser.add_argument("--works", help="comma-separated part of the works, and 'peak' (default: all)")
+    parser.add_argument("--store", action="store_true", help="keep the result of a part too, in a file that names its sizes")
     parser.add_argument("--sizes", default="1,3,10", help="model sizes in million parameters (default: 1,3,10)")
     parser.add_argument("--pairs", type=int, default=5, help="pairs of turns (default: 5)")
     parser.add_argument("--threads", type=int, default=2, help="threads of both sides (default: 2)")
@@ -24,9 +25,10 @@ def main() -> int:
     from bench.training.works import WORKS
     from components.errors import QuarkmedError
 
-    works = {None: list(WORKS), "none": []}.get(arguments.works) if arguments.works in (None, "none") else arguments.works.split(",")
-    for unknown in [work for work in works if work not in WORKS]:
-        parser.error(f"--works {unknown}: not one of {', '.join(WORKS)}")
+    asked = [*WORKS, "peak"] if arguments.works is None else arguments.works.split(",")
+    for unknown in [work for work in asked if work not in (*WORKS, "peak")]:
+        parser.error(f"--works {unknown}: not one of {', '.join(WORKS)}, peak")
+    works = [work for work in asked if work != "peak"]
     for unknown in [size for size in arguments.sizes.split(",") if size not in SIZES]:
         parser.error(f"--sizes {unknown}: not one of {', '.join(SIZES)}")
     plan = quick_plan(threads=arguments.threads) if arguments.quick else Plan(tuple(arguments.sizes.split(",")), arguments.threads, arguments.pairs)
@@ -34,7 +36,7 @@ def main() -> int:
     console = Console()
     try:
         run_bench(
-            PROJECT, plan, works=works, with_peak=arguments.works in (None, "none"), is_stored=is_whole,
+            PROJECT, plan, works=works, with_peak="peak" in asked, is_stored=is_whole or arguments.store,
             console=console if console.is_terminal else Console(width=160),
         )  # fmt: skip
     except QuarkmedError as error:

@@ -18,6 +18,7 @@ from bench.training.works import RATIOS, WORKS
 from components.storage.files import write_json
 
 RESULTS = "bench/results"
+WHOLE = {"1", "3", "10"}  # sizes of a whole run
 
 
 def summary(comparisons: Sequence[Comparison], shares: Sequence[PeakShare], plan: Plan, *, file: str | None) -> dict[str, Any]:
@@ -32,9 +33,13 @@ def summary(comparisons: Sequence[Comparison], shares: Sequence[PeakShare], plan
 
 
 def store(comparisons: Sequence[Comparison], shares: Sequence[PeakShare], plan: Plan, project: Path) -> Path:
-    """Write `training-<date>.json`: the summary, every turn's rate, the commit; one of the same day is replaced."""
+    """Write `training-<date>.json`, of a part of the sizes `training-<date>-<sizes>.json`: the summary, every turn's rate, the commit.
+
+    One of the same name is replaced.
+    """
     git = git_state(project)
-    path = project / RESULTS / f"training-{datetime.datetime.now(datetime.UTC).date().isoformat()}.json"
+    part = "" if set(plan.sizes) >= WHOLE else "-" + "-".join(plan.sizes)
+    path = project / RESULTS / f"training-{datetime.datetime.now(datetime.UTC).date().isoformat()}{part}.json"
     write_json(
         path,
         summary(comparisons, shares, plan, file=str(path.relative_to(project)))
