@@ -11,7 +11,7 @@ from transformers.utils.logging import disable_progress_bar
 
 from bench.peer_environments import peer_python
 from bench.peer_process import PeerProcess
-from bench.training.data import corpus
+from bench.training.data import Writer, corpus
 from bench.training.models import save_models
 from bench.training.outcome import print_table, store, summary
 from bench.training.peak import PeakShare, peak_shares
@@ -19,9 +19,10 @@ from bench.training.plan import PRECISIONS, SIZES, Plan
 from bench.training.turns import Comparison, rates, take_turns
 from bench.training.works import WORKS, Place, Sides, Work
 from components.launch.torch_setup import prepare_torch
-from components.modeling.tokenizers import train_tokenizer
+from components.modeling.tokenizers import encode_prompts, train_tokenizer
 
 FOLDER = "var/bench/training"
+CALIBRATION_SEED = 8  # of the prompts on which the chance to stop is set; not those measured
 
 
 def run_bench(project: Path, plan: Plan, *, works: Sequence[str], with_peak: bool, is_stored: bool, console: Console) -> None:
@@ -34,7 +35,8 @@ def run_bench(project: Path, plan: Plan, *, works: Sequence[str], with_peak: boo
     shares: list[PeakShare] = []
     for size in plan.sizes:
         tokenizer = train_tokenizer(lines, vocabulary=SIZES[size].vocabulary)
-        save_models(SIZES[size], tokenizer=tokenizer, folder=folder / "models" / size)
+        written = encode_prompts(tokenizer, Writer(tokenizer, lines, CALIBRATION_SEED).prompts(16))
+        save_models(SIZES[size], written, tokenizer=tokenizer, folder=folder / "models" / size)
         for precision in PRECISIONS:
             place = Place(plan, size, precision, folder / "models" / size, tokenizer, lines)
             for name in works:

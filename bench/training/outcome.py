@@ -55,13 +55,13 @@ def store(comparisons: Sequence[Comparison], shares: Sequence[PeakShare], plan: 
 def print_table(comparisons: Sequence[Comparison], shares: Sequence[PeakShare], console: Console) -> None:
     """Print one row a comparison: both sides' median rates, the ratio and its range over the pairs; then the peak."""
     table = Table(title="Ours against the peer, medians over turns")
-    for name, justify in (("work", "left"), ("kind", "left"), ("size, M", "right"), ("number type", "left"), ("unit", "left"), ("ours", "right"), ("peer", "right"), ("ratio", "right"), ("range", "right")):
+    for name, justify in (("work", "left"), ("kind", "left"), ("size, M", "right"), ("number type", "left"), ("unit", "left"), ("ours", "right"), ("peer", "right"), ("ratio", "right"), ("range", "right"), ("tokens an answer", "right")):
         table.add_column(name, justify=justify)  # type: ignore[arg-type]
     for item in comparisons:
         each = [mine / theirs for mine, theirs in zip(item.ours, item.peer, strict=True)]
         table.add_row(
             item.work, item.kind, item.size, item.precision, item.unit, f"{median(item.ours):,.0f}", f"{median(item.peer):,.0f}", f"{item.ratio:.2f}",
-            f"{min(each):.2f}..{max(each):.2f}",
+            f"{min(each):.2f}..{max(each):.2f}", "" if item.answer_lengths is None else "{:.1f}, {:.1f}".format(*item.answer_lengths),
         )  # fmt: skip
     console.print(table)
     for share in shares:

@@ -66,7 +66,7 @@ def peak_shares(place: Place) -> list[PeakShare]:
     peaks = {name: product_rate(getattr(torch, name), seconds=plan.peak_seconds) for name in PRECISIONS}
     shares = []
     for name in PRECISIONS:
-        model = place.load("fixed")
+        model = place.load("plain")
         seconds = sorted(sft_turn(model, examples, batch=plan.sft_batch, precision=name)["seconds"] for _ in range(plan.pairs))  # type: ignore[arg-type]
         shares.append(PeakShare(name, 1e-9 * flops / seconds[len(seconds) // 2], peaks[name], max(peaks.values())))
     return shares

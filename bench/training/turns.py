@@ -25,6 +25,15 @@ class Comparison:
         """The median over pairs of turns of ours over the peer's."""
         return median(mine / theirs for mine, theirs in zip(self.ours, self.peer, strict=True))
 
+    @property
+    def answer_lengths(self) -> tuple[float, float] | None:
+        """Tokens an answer on our side and on the peer's, in the last turn; None where answers are not sampled or not counted."""
+        names = ("ours_tokens", "ours_samples", "peer_tokens", "peer_samples")
+        if not all(name in self.facts for name in names):
+            return None
+        mine, my_answers, theirs, their_answers = (self.facts[name] for name in names)
+        return mine / my_answers, theirs / their_answers
+
 
 def take_turns(ours: Turn, peer: Turn, kind: str, *, pairs: int) -> tuple[list[dict[str, float]], list[dict[str, float]]]:
     """Measure ours, the peer, ours, the peer, …; return both sides' answers."""

@@ -114,9 +114,9 @@ def _sft(place: Place) -> Sides:
     examples = [example for example in chat_examples(place.tokenizer, samples, context=SIZES[place.size].context) if example]
     tokens, targets = sum(len(example.ids) for example in examples), sum(example.targets for example in examples)
     rows = max(1, round(tokens / plan.sft_steps / SIZES[place.size].context))  # of packed tokens: as many tokens a step as ours
-    job = _trainer_job(place, "sft", "fixed", rows=rows, steps=plan.sft_steps)
+    job = _trainer_job(place, "sft", "plain", rows=rows, steps=plan.sft_steps)
     job |= {"examples": [_plain(example) for example in examples]}
-    model = place.load("fixed")
+    model = place.load("plain")
 
     def refuse(ready: dict[str, Any]) -> None:
         if (ready["tokens"], ready["targets"]) != (tokens, targets):
@@ -155,7 +155,7 @@ def _reward(place: Place) -> Sides:
 
 
 def _dpo(place: Place) -> Sides:
-    plan, (pairs, job), model = place.plan, _preference_job(place, "dpo", "fixed"), place.load("fixed")
+    plan, (pairs, job), model = place.plan, _preference_job(place, "dpo", "plain"), place.load("plain")
 
     def turn(_: str) -> dict[str, float]:
         return ours.direct_turn(

@@ -15,7 +15,7 @@ from bench import peer_environments, peer_process
 from bench.peer_process import PeerProcess
 from bench.training import bench as training_bench
 from bench.training import data, ours, works
-from bench.training.models import stopping_model
+from bench.training.models import make_stopping, never_stopping_model
 from bench.training.outcome import summary
 from bench.training.peak import PeakShare, product_rate, step_flops
 from bench.training.plan import SIZES, Plan, quick_plan
@@ -54,6 +54,12 @@ def test_ratio_is_the_median_over_pairs_and_the_worst_over_number_types():
     assert worst_ratio([]) is None
 
 
+def test_answer_lengths_of_both_sides_are_told_where_both_count_them():
+    counted = {"ours_tokens": 60.0, "ours_samples": 4, "peer_tokens": 62.0, "peer_samples": 4}
+    assert Comparison("grpo", "stops", "3", "float32", "samples/s", (1.0,), (1.0,), counted).answer_lengths == (15.0, 15.5)
+    assert comparison("sft", "packed", (1.0,), (1.0,)).answer_lengths is None
+
+
 def test_last_line_names_every_ratio_and_leaves_what_was_not_measured_null():
     found = [comparison("rollout", "fixed", (8.0,), (2.0,)), comparison("rollout", "stops", (9.0,), (1.0,)), comparison("rollout_vllm", "stops", (3.0,), (2.0,))]
     shares = [PeakShare("float32", 150.0, 300.0, 400.0), PeakShare("bfloat16", 160.0, 400.0, 400.0)]
@@ -89,19 +95,21 @@ def test_texts_have_about_the_asked_length_and_follow_the_seed(tiny_tokenizer):
 def test_model_stops_with_the_asked_chance_or_never(tiny_tokenizer):
     prompts, options = [[300, 301, 302]] * 8, SamplingOptions(max_new_tokens=24, samples=32, seed=5)
 
-    def answers(chance: float):
-        model = stopping_model(SIZES["tiny"], tokenizer=tiny_tokenizer, seed=1, chance=chance)
+    model = never_stopping_model(SIZES["tiny"], tokenizer=tiny_tokenizer, seed=1)
+
+    def answers():
         return [answer for group in NativeSampler(model, tiny_tokenizer).generate(prompts, options) for answer in group]
 
-    assert {len(answer.ids) for answer in answers(0.0)} == {24}
+    assert {len(answer.ids) for answer in answers()} == {24}
+    make_stopping(model, [[310, 311]] * 4, tokenizer=tiny_tokenizer, chance=0.1, seed=2)
     # the geometric law's mean cut at 24: (1 − .9^24) / .1 = 9.2; 256 answers: a standard error of .5
-    assert sum(len(answer.ids) for answer in answers(0.1)) / 256 == pytest.approx(9.2, abs=1.5)
+    assert sum(len(answer.ids) for answer in answers()) / 256 == pytest.approx(9.2, abs=1.5)
 
 
 @pytest.fixture
 def place(tmp_path, tiny_tokenizer):
-    model = stopping_model(SIZES["tiny"], tokenizer=tiny_tokenizer, seed=1, chance=0.1)
-    for name in ("fixed", "stops"):
+    model = never_stopping_model(SIZES["tiny"], tokenizer=tiny_tokenizer, seed=1)
+    for name in ("plain", "fixed", "stops"):
         save_model(model, tiny_tokenizer, tmp_path / name)
     save_reward_model(create_reward_model(model, seed=1), tiny_tokenizer, tmp_path / "reward", mean=0.0, scale=1.0)
     threads = torch.get_num_threads()
