@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from transformers import PreTrainedModel
 
 CHUNK_ELEMENTS = 1 << 20  # logits of one chunk: 4 MiB in float32, of which a CPU's cache holds the most
+GPU_CHUNK_ELEMENTS = 1 << 26  # 256 MiB: fewer, and reading the head again for each chunk costs more than its products
 LEAST_TOKENS = 24  # of a chunk: with fewer, reading the head costs more than its products
 HELD_ELEMENTS = 1 << 24  # log-probabilities kept for the backward in place of being computed again: 64 MiB
 
@@ -64,7 +65,7 @@ def head_logprobs(
 class _SelectedLogprobs(torch.autograd.Function):
     @staticmethod
     def forward(ctx, hidden_TD, head_VD, targets_T, temperature, with_entropy):  # type: ignore[no-untyped-def]
-        chunk = max(LEAST_TOKENS, CHUNK_ELEMENTS // head_VD.shape[0])
+        chunk = max(LEAST_TOKENS, (GPU_CHUNK_ELEMENTS if head_VD.is_cuda else CHUNK_ELEMENTS) // head_VD.shape[0])
         is_held = any(ctx.needs_input_grad) and len(targets_T) * head_VD.shape[0] <= HELD_ELEMENTS
         logprobs_T = torch.empty(len(targets_T), dtype=torch.float32, device=hidden_TD.device)
         normalisers_T = torch.empty_like(logprobs_T)
@@ -108,7 +109,10 @@ class _SelectedLogprobs(torch.autograd.Function):
             grad_logits = grad_logits.to(hidden_TD.dtype)
             grad_hidden[part] = grad_logits @ head_VD
             if grad_head is not None:
-                grad_head += grad_logits.t() @ hidden_TD[part]
+                if grad_logits.dtype == grad_head.dtype:
+                    grad_head.addmm_(grad_logits.t(), hidden_TD[part])
+                else:
+                    grad_head += grad_logits.t() @ hidden_TD[part]
         return grad_hidden, None if grad_head is None else grad_head.to(head_VD.dtype), None, None, None
 
 

@@ -123,9 +123,9 @@ print(peak() - before)
 @pytest.mark.parametrize("tokens", [512, pytest.param(4096, marks=pytest.mark.slow)])
 def test_peak_memory_does_not_grow_with_tokens_times_vocabulary(tokens):
     run = subprocess.run([sys.executable, "-c", PEAK_SCRIPT, str(tokens), str(LARGE_VOCABULARY)], capture_output=True, text=True, check=True, cwd=ROOT)
-    # A chunk's logits are 14 MiB, a few of them live; the head's gradient and its sum 9.3 MiB each. Whole logits: 297 MiB
-    # for 512 tokens and 2,374 for 4,096, twice that with their gradient.
-    assert float(run.stdout) < 160
+    # A chunk's logits are 14 MiB, a few of them live; the head's gradient and its sum 9.3 MiB each: 91 to 160 MiB measured, as
+    # the allocator gives pages back or not. Whole logits: 297 MiB for 512 tokens and 2,374 for 4,096, twice with their gradient.
+    assert float(run.stdout) < 240
 
 
 def test_a_large_vocabulary_gives_the_numbers_and_gradients_of_dense_logits():
