@@ -48,13 +48,13 @@ class DeepSpeedEngine(Engine):
         if optimiser.kind == "muon":
             raise SettingsError("optimiser.kind: muon works on whole matrices, and DeepSpeed cuts across them; use adamw, or engine.strategy fsdp or ddp")
         options = read_deepspeed_config(config, clip_norm=optimiser.clip_norm)
+        packed = PackedModel(model)
         deepspeed = _import_deepspeed()
         refuse_unreadable(options, path=config)
         self.whole, self.ranks = model, ranks
         self.stage = options["zero_optimization"]["stage"]
         self.is_sharded = True  # gradients are exchanged at every backward, so ranks must run as many
         self.named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
-        packed = PackedModel(model)
         if self.stage == 3:
             deepspeed.utils.set_z3_leaf_modules(packed, list(READ_WHOLE))
         self.model, *_ = deepspeed.initialize(model=packed, optimizer=_adamw(self.named, optimiser), config=options)

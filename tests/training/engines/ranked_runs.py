@@ -1,12 +1,15 @@
 """Small runs for several processes: `python ranked_runs.py JOBS.json`, one job after another in one process group.
 
-A job: {"name", "loop": a name of `LOOPS`, "engine": {...}, "settings": changes, "killed_at": count, "goes_on": engine or null}. One
-killed at a count goes on under the same engine, under the one `goes_on` names, or (null) not at all. Rank 0 leaves
-`<name>.safetensors` (the weights at the end) and the record under `<name>/` beside the jobs file.
+A job: {"name", "loop": a name of `LOOPS`, "engine": {...}, "settings": changes, "killed_at": count, "goes_on": engine or null,
+"told_at": count}. One killed at a count goes on under the same engine, under the one `goes_on` names, or (null) not at all; one
+whose rank 1 is told to stop at a count must save, stop on all ranks, and goes on. Rank 0 leaves `<name>.safetensors` (the
+weights at the end) and the record under `<name>/` beside the jobs file.
 """
 
 import json
 import math
+import os
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -15,7 +18,7 @@ import torch
 from safetensors.torch import save_file
 
 from components.conversations import Message, Sample
-from components.errors import Diverged
+from components.errors import Diverged, Preempted
 from components.generation.native_sampler import NativeSampler
 from components.modeling.models import create_model, load_model, save_model
 from components.modeling.tokenizers import encode_prompts, train_tokenizer
@@ -26,6 +29,7 @@ from components.storage.checkpoints import CheckpointFolder
 from components.training.engines.creation import create_engine
 from components.training.policy.groups import PolicyPrompt
 from components.training.policy.loop import optimise_policy
+from components.training.preemption import stop_signals
 from components.training.supervised.examples import chat_examples
 from components.training.supervised.loss import micro_batches, summed_loss
 from components.training.supervised.tuning import tune
@@ -39,16 +43,23 @@ class Killed(Exception):
 
 
 class Countdown:
-    """Raises `Killed` at a call's number."""
+    """At a call's number raises `Killed`, or sends the process of rank 1 the signal to stop."""
 
-    def __init__(self, killed_at: int | None) -> None:
-        self.left = killed_at
+    def __init__(self, killed_at: int | None = None, *, told_at: int | None = None) -> None:
+        self.left = killed_at if told_at is None else told_at
+        self.is_told = told_at is not None
 
     def tick(self) -> None:
-        if self.left is not None:
-            self.left -= 1
-            if self.left < 0:
-                raise Killed
+        if self.left is None:
+            return
+        self.left -= 1
+        if self.left >= 0:
+            return
+        self.left = None
+        if not self.is_told:
+            raise Killed
+        if torch.distributed.get_rank() == 1:
+            os.kill(os.getpid(), signal.SIGTERM)
 
 
 def parts() -> tuple[Any, Any]:
@@ -171,7 +182,15 @@ def run_job(job: dict[str, Any], folder: Path, *, is_main: bool) -> None:
         if job.get("goes_on", engine) is None:
             return
         engine = EngineSettings.model_validate(job.get("goes_on", engine))
-    model = loop(work, engine, Countdown(None), changes)
+    if job.get("told_at") is not None:
+        try:
+            with stop_signals(grace_seconds=60.0):
+                loop(work, engine, Countdown(told_at=job["told_at"]), changes)
+        except Preempted as stopped:
+            assert "saved after step" in str(stopped)
+        else:
+            raise AssertionError(f"{job['name']} did not stop")
+    model = loop(work, engine, Countdown(), changes)
     if is_main:
         save_file({name: value.detach().clone().contiguous() for name, value in model.state_dict().items()}, folder / f"{job['name']}.safetensors")
 

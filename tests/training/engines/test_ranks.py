@@ -17,6 +17,7 @@ KILLED = [
     {"name": "policy-killed", "loop": "policy", "killed_at": 3},
     {"name": "policy-more-killed", "loop": "policy", "settings": MORE, "killed_at": 3},
 ]
+TOLD = {"name": "supervised-told", "loop": "supervised", "told_at": 4}  # in step 3: the look before the first is one too
 
 IN_PARTS = [  # killed and gone on with; test_sharded.py holds the rest of it, and DeepSpeed, which takes long to start
     {"name": "supervised-in-parts", "loop": "supervised", "killed_at": 4},
@@ -28,7 +29,7 @@ IN_PARTS = [  # killed and gone on with; test_sharded.py holds the rest of it, a
 def folders(tmp_path_factory, run_on_two_ranks, run_here):
     """Return the folder of the runs in one process and of those on two ranks."""
     one, two = tmp_path_factory.mktemp("one"), tmp_path_factory.mktemp("two")
-    jobs = [{**job, "engine": {"strategy": "ddp"}} for job in [*JOBS, *KILLED]]
+    jobs = [{**job, "engine": {"strategy": "ddp"}} for job in [*JOBS, *KILLED, TOLD]]
     run_on_two_ranks(two, [*jobs, *({**job, "engine": {"strategy": "fsdp"}} for job in IN_PARTS)])
     run_here(one, JOBS)
     return one, two
@@ -54,6 +55,12 @@ def test_a_killed_run_on_two_ranks_goes_on_to_the_same_bits(folders, comparison,
     expected, actual = comparison.weights(two, name), comparison.weights(two, f"{name}-killed")
     assert all(torch.equal(actual[key], value) for key, value in expected.items())
     assert comparison.metrics(two, f"{name}-killed") == comparison.metrics(two, name)
+
+
+def test_one_rank_told_to_stop_stops_all_and_the_run_goes_on_to_the_same_bits(folders, comparison):
+    _, two = folders
+    expected, actual = comparison.weights(two, "supervised"), comparison.weights(two, "supervised-told")
+    assert all(torch.equal(actual[key], value) for key, value in expected.items())
 
 
 @pytest.mark.parametrize("name", ["supervised", "policy"])

@@ -31,6 +31,7 @@ def _jobs():
         yield from ({**job, "name": f"{engine}/{job['name']}", "engine": settings} for job in runs)
         for loop, count in LEFT_AT.items():
             yield {"name": f"{engine}/{loop}-killed", "loop": loop, "engine": settings, "killed_at": count}
+        yield {"name": f"{engine}/supervised-told", "loop": "supervised", "engine": settings, "told_at": 4}
         yield {"name": f"{engine}/export", "loop": "export", "engine": settings}
         yield {"name": f"{engine}/diverging", "loop": "diverging", "engine": settings}
     for name, count in {"fsdp/supervised-muon": None, "fsdp/supervised-muon-killed": 4}.items():
@@ -79,6 +80,12 @@ def test_a_killed_run_goes_on_to_the_same_bits(folders, comparison, engine, loop
     whole, resumed = comparison.weights(two, f"{engine}/{loop}"), comparison.weights(two, f"{engine}/{loop}-killed")
     assert all(torch.equal(resumed[name], value) for name, value in whole.items())
     assert comparison.metrics(two, f"{engine}/{loop}-killed") == comparison.metrics(two, f"{engine}/{loop}")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_one_rank_told_to_stop_stops_all_and_the_run_goes_on_to_the_same_bits(folders, comparison, engine):
+    whole, resumed = (comparison.weights(folders[1], f"{engine}/{name}") for name in ("supervised", "supervised-told"))
+    assert all(torch.equal(resumed[name], value) for name, value in whole.items())
 
 
 def test_muon_steps_on_matrices_in_parts(folders, comparison):
