@@ -54,10 +54,14 @@ class StepFloors:
 
 
 class Stopwatch:
-    """Adds up seconds by name until they are taken into the record of a step."""
+    """Adds up seconds by name until they are taken into the record of a step.
 
-    def __init__(self) -> None:
-        self._seconds: dict[str, float] = {}
+    `names` are in every record, 0 where nothing was counted: a run that was killed has the same metrics at the same steps.
+    """
+
+    def __init__(self, *names: str) -> None:
+        self.names = names
+        self._seconds: dict[str, float] = dict.fromkeys(names, 0.0)
 
     @contextlib.contextmanager
     def on(self, name: str) -> Iterator[None]:
@@ -71,5 +75,5 @@ class Stopwatch:
     def take(self) -> dict[str, float]:
         """Return `seconds_<name>` of everything counted since the last call."""
         taken = {f"{TIMING}{name}": value for name, value in self._seconds.items()}
-        self._seconds = {}
+        self._seconds = dict.fromkeys(self.names, 0.0)
         return taken

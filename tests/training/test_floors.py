@@ -91,4 +91,5 @@ def test_every_timing_is_named_as_one():
             torch.zeros(1)
     taken = watch.take()
     assert set(taken) == {"seconds_checkpoint", "seconds_look"} and watch.take() == {}
+    assert Stopwatch("checkpoint").take() == {"seconds_checkpoint": 0.0}
     assert without_timings({**taken, "loss": 1.0}) == {"loss": 1.0}

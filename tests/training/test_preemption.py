@@ -42,7 +42,7 @@ def train(folder, seconds, every):
     recorder = SlowRecorder(Path(folder) / "record")
     recorder.seconds = seconds
     pretrain(model, tokenizer, TEXTS, settings=settings, seed=3, recorder=recorder, checkpoints=CheckpointFolder(Path(folder) / "checkpoints", key="k"))
-    losses = [[entry["step"], without_timings(entry["values"])] for entry in read_record(recorder.folder) if entry["kind"] == "metrics"]
+    losses = [[entry["step"], dict.fromkeys(entry["values"]) | without_timings(entry["values"])] for entry in read_record(recorder.folder) if entry["kind"] == "metrics"]
     return weights_digest(model), digest_value(losses)
 '''
 

@@ -74,7 +74,7 @@ class PolicyRun:
     floors: StepFloors
     selection: Selection | None = None
     totals: dict[str, Any] = field(default_factory=lambda: {"rewards": [], "losses": [], "seconds": {}, "tokens": 0})
-    watch: Stopwatch = field(default_factory=Stopwatch)
+    watch: Stopwatch = field(default_factory=lambda: Stopwatch("checkpoint"))
 
     def train(self) -> int:
         """Take the steps that are left, until patience is spent, saving as it goes; return the steps taken in all."""

@@ -37,7 +37,7 @@ class TuningCheckpoints:
     steps: int
     what: str
     losses: list[float] = field(default_factory=list)  # of the last steps
-    watch: Stopwatch = field(default_factory=Stopwatch)
+    watch: Stopwatch = field(default_factory=lambda: Stopwatch("checkpoint"))
 
     def seconds(self, name: str) -> dict[str, float]:
         """Return the seconds that checkpoints took since the last call, under the tuning's name."""

@@ -111,7 +111,7 @@ class SupervisedRun:
         self.engine = create_engine(model, settings.optimiser, engine, precision=settings.precision)
         self.recorder = recorder if self.engine.ranks.is_main else None
         self.floors = StepFloors(model, precision=settings.precision, is_adapted=has_adapters(model), ranks=self.engine.ranks.size)
-        self.watch = Stopwatch()
+        self.watch = Stopwatch("checkpoint")
         self.progress = _Progress()
         self.best: dict[str, Tensor] = {}
         self.digest = examples_digest(examples, plan) if checkpoints else ""

@@ -11,7 +11,7 @@ import torch
 
 from components.errors import Diverged, Preempted, StorageError
 from components.generation.native_sampler import NativeSampler
-from components.recorder import Recorder, read_record
+from components.recorder import Recorder, read_record, without_timings
 from components.storage.checkpoints import CheckpointFolder
 from components.training.policy.groups import PolicyPrompt
 from components.training.policy.loop import optimise_policy
@@ -34,10 +34,7 @@ def _train(model, tokenizer, prompts, reward, settings, folder, **options):
 
 def _metrics(folder):
     lines = [entry for entry in read_record(folder / "record") if entry["kind"] == "metrics"]
-    return [
-        (entry["step"], {name: value for name, value in entry["values"].items() if not name.startswith("seconds")})
-        for entry in lines
-    ]
+    return [(entry["step"], dict.fromkeys(entry["values"]) | without_timings(entry["values"])) for entry in lines]  # of timings, the names
 
 
 def test_reward_rises_on_a_toy_verifier(tmp_path, tiny_model, tiny_tokenizer, toy_prompts, vowel_reward, toy_settings):

@@ -26,7 +26,7 @@ def weights(model):
 
 
 def metrics(folder):
-    return [(entry["step"], without_timings(entry["values"])) for entry in read_record(folder) if entry["kind"] == "metrics"]
+    return [(entry["step"], dict.fromkeys(entry["values"]) | without_timings(entry["values"])) for entry in read_record(folder) if entry["kind"] == "metrics"]
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
