@@ -59,7 +59,7 @@ def check(project: Path, plan: "Plan", device: "torch.device") -> "Outcome":
     from bench.gpu_check.speed import growth, measure_contexts, measure_rates, peak_memory_gigabytes, reset_peak_memory
     from bench.gpu_check.vllm_agreement import check_vllm, is_vllm_here
     from bench.training.data import corpus
-    from bench.training.models import stopping_model
+    from bench.training.models import never_stopping_model
     from components.launch.torch_setup import prepare_torch
     from components.modeling.models import create_model
     from components.modeling.tokenizers import train_tokenizer
@@ -70,7 +70,7 @@ def check(project: Path, plan: "Plan", device: "torch.device") -> "Outcome":
     tokenizer = train_tokenizer(corpus(project), vocabulary=plan.agreement.vocabulary)
     small = create_model(plan.agreement, tokenizer=tokenizer, seed=1).cpu()
     checks = check_agreement(small, tokenizer, plan, device)
-    large = stopping_model(plan.speed, tokenizer=tokenizer, seed=1, chance=0.0).to(device)
+    large = never_stopping_model(plan.speed, tokenizer=tokenizer, seed=1).to(device)
     reset_peak_memory()
     rates = measure_rates(large, tokenizer, plan)
     costs = measure_contexts(large, tokenizer, plan)

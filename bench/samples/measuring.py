@@ -6,7 +6,7 @@ from pathlib import Path
 from statistics import median
 
 from bench.training.data import Writer, corpus
-from bench.training.models import STOP_CHANCE, stopping_model
+from bench.training.models import STOP_CHANCE, make_stopping, never_stopping_model
 from bench.training.ours import grpo_turn
 from bench.training.plan import SIZES
 from bench.training.works import DATA_SEED, KL_WEIGHT
@@ -52,8 +52,9 @@ def measure(project: Path, plan: Plan) -> list[SampleCost]:
     """Measure every count of the plan, turns in alternation."""
     lines = tuple(corpus(project))
     tokenizer = train_tokenizer(lines, vocabulary=SIZES[plan.size].vocabulary)
-    model = stopping_model(SIZES[plan.size], tokenizer=tokenizer, seed=1, chance=STOP_CHANCE)
     prompts = encode_prompts(tokenizer, Writer(tokenizer, lines, DATA_SEED).prompts(plan.prompts))
+    model = never_stopping_model(SIZES[plan.size], tokenizer=tokenizer, seed=1)
+    make_stopping(model, prompts, tokenizer=tokenizer, chance=STOP_CHANCE, seed=1)
     turns: dict[int, list[dict[str, float]]] = {count: [] for count in plan.counts}
     for _ in range(plan.turns):
         for count in plan.counts:
