@@ -2,6 +2,7 @@
 
 import copy
 import math
+import os
 import xml.etree.ElementTree as ElementTree
 
 import pytest
@@ -15,6 +16,7 @@ from bench.gpu_check.outcome import Outcome, store_outcome
 from bench.gpu_check.plan import REHEARSAL
 from bench.gpu_check.speed import ContextCost, Rate, growth
 from components.evaluation.report.charts import Series
+from components.launch.torch_setup import CACHES, CUBLAS_WORKSPACE
 from components.sizing.machine import DeviceSpeed
 
 SEQUENCES = random_ids((7, 12, 20), vocabulary=300)
@@ -28,11 +30,20 @@ def test_without_a_cuda_device_one_message_says_so_and_the_exit_code_is_2(capsys
     assert len(said) == 1 and "no CUDA device" in said[0] and "--rehearse" in said[0]
 
 
-def test_a_rehearsal_runs_everything_and_a_device_agrees_with_itself_and_repeats():
-    threads = torch.get_num_threads()
+@pytest.fixture
+def torch_as_before(monkeypatch):
+    threads, mode, filled = torch.get_num_threads(), torch.get_deterministic_debug_mode(), torch.utils.deterministic.fill_uninitialized_memory
+    for name in (*CACHES, "CUBLAS_WORKSPACE_CONFIG"):
+        monkeypatch.setenv(name, os.environ.get(name, "64" if name in CACHES else CUBLAS_WORKSPACE))
     torch.set_num_threads(1)
-    outcome = command.check(command.PROJECT, REHEARSAL, torch.device("cpu"))
+    yield
     torch.set_num_threads(threads)
+    torch.set_deterministic_debug_mode(mode)
+    torch.utils.deterministic.fill_uninitialized_memory = filled
+
+
+def test_a_rehearsal_runs_everything_and_a_device_agrees_with_itself_and_repeats(torch_as_before):
+    outcome = command.check(command.PROJECT, REHEARSAL, torch.device("cpu"))
     assert [check.name for check in outcome.checks if not check.is_ok] == []
     assert sum("GRPO" in check.name for check in outcome.checks) == 4 and sum("supervised" in check.name for check in outcome.checks) == 2
     assert all(rate.tokens_per_second > 0 for rate in outcome.rates) and len(outcome.costs) == len(REHEARSAL.contexts)
