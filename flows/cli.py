@@ -9,11 +9,14 @@ import sys
 import time
 import traceback
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from components.errors import QuarkmedError, SettingsError
+
+if TYPE_CHECKING:
+    from rich.console import Console
 
 LOG_WIDTH = 160  # of tables in a file or a pipe
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Raw data to a promoted medical language model, in one command.")
@@ -74,6 +77,18 @@ def history() -> None:
     from flows.looking import print_history
 
     print_history(project_root())
+
+
+@app.command(epilog="Examples: `quarkmed explain models:/quarkmed@champion`; `quarkmed explain @candidate --json`; `quarkmed explain 3 --check-bytes`.")
+def explain(
+    version: Annotated[str, typer.Argument(help="models:/quarkmed@champion, @candidate or a version's number")] = "@champion",
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON, with every value in full")] = False,
+    check_bytes: Annotated[bool, typer.Option("--check-bytes", help="read every stored model and compare it with its checksum")] = False,
+) -> None:
+    """Say where a registered version came from: commit, parameters, data versions, parent models, runs, checksums, promotion."""
+    from flows.explain_command import explain as explain_version
+
+    explain_version(project_root(), version, as_json=as_json, reads_bytes=check_bytes, console=_wide_console())
 
 
 @app.command()
@@ -162,6 +177,14 @@ def size(
     console = Console()
     speed = RunSpeed(precision, threads, gigaflops, gigabytes)
     print_size(config, plan=plan, measured=measured, speed=speed, console=console if console.is_terminal else Console(width=LOG_WIDTH))
+
+
+def _wide_console() -> "Console":
+    """Return a console of the terminal's width; of `LOG_WIDTH` where the output is no terminal."""
+    from rich.console import Console
+
+    console = Console()
+    return console if console.is_terminal else Console(width=LOG_WIDTH)
 
 
 def project_root() -> Path:

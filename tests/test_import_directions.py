@@ -14,6 +14,7 @@ LAYERS = [
     {"instructions", "answers", "prompts", "training", "evaluation", "sizing"},
     {"mixture"},
     {"tracking", "registry", "pipeline", "launch"},
+    {"provenance"},
 ]
 LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 OWNERS = {

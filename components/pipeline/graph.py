@@ -46,7 +46,7 @@ class StageGraph:
     def upstream(self, name: str) -> tuple[str, ...]:
         """Return the stages that make an input of the named one, in running order."""
         inputs = self.row(name).inputs
-        return tuple(row.name for row in self.rows if any(_overlaps(item, output) for item in inputs for output in row.outputs))
+        return tuple(row.name for row in self.rows if any(overlaps(item, output) for item in inputs for output in row.outputs))
 
 
 def load_graph(root: Path) -> StageGraph:
@@ -70,7 +70,7 @@ def _ordered(rows: list[StageRow]) -> list[StageRow]:
     while waiting:
         for row in waiting:
             others = [other for other in waiting if other is not row]
-            if not any(_overlaps(item, output) for item in row.inputs for other in others for output in other.outputs):
+            if not any(overlaps(item, output) for item in row.inputs for other in others for output in other.outputs):
                 break
         else:
             raise SettingsError(f"{DVC_FILE}: stages depend on each other in a circle: {', '.join(row.name for row in waiting)}")
@@ -79,6 +79,6 @@ def _ordered(rows: list[StageRow]) -> list[StageRow]:
     return ordered
 
 
-def _overlaps(first: str, second: str) -> bool:
+def overlaps(first: str, second: str) -> bool:
     """Say whether two paths are equal or one lies inside the other."""
     return first == second or first.startswith(f"{second.rstrip('/')}/") or second.startswith(f"{first.rstrip('/')}/")
