@@ -91,6 +91,21 @@ def explain(
     explain_version(project_root(), version, as_json=as_json, reads_bytes=check_bytes, console=_wide_console())
 
 
+@app.command(
+    name="who-used",
+    epilog="Examples: `quarkmed who-used record-croup-02` (a patient's record); `quarkmed who-used 5a293ed5` (a data version by its DVC md5); "
+    "`quarkmed who-used treated_with:croup:dexamethasone` (a triple).",
+)
+def who_used(
+    asked: Annotated[str, typer.Argument(help="DVC md5 of a data version (7 digits or more), or the id of a document, patient's record, query, case, sample or triple")],
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON, with every value in full")] = False,
+) -> None:
+    """Say which model versions saw a data version or an id, in which stage and in which output."""
+    from flows.who_used_command import who_used as print_usage
+
+    print_usage(project_root(), asked, as_json=as_json, console=_wide_console())
+
+
 @app.command()
 def up() -> None:
     """Start the Prefect and MLflow servers on this machine and print their addresses."""

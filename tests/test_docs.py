@@ -53,7 +53,7 @@ def test_commands_exist(page):
     for line in _lines_of_code(page):
         if match := re.match(r"make ([a-z-]+)", line):
             assert match[1] in targets, f"{page.name} names `{line}`"
-        if match := re.match(r"(?:\.venv/bin/)?quarkmed ([a-z]+)", line):
+        if match := re.match(r"(?:\.venv/bin/)?quarkmed ([a-z-]+)", line):
             assert match[1] in commands, f"{page.name} names `{line}`"
         if match := re.search(r"make bench NAME=([a-z_]+)", line):
             assert (ROOT / "bench" / match[1]).exists() or (ROOT / "bench" / f"{match[1]}.py").exists(), f"{page.name} names `{line}`"

@@ -11,7 +11,7 @@ from flows.cli import app, project_root
 
 ROOT = Path(__file__).resolve().parents[2]
 HEAVY = ("torch", "prefect", "mlflow", "dvc", "transformers", "numpy", "pandas", "sqlalchemy")
-COMMANDS = sorted(command.callback.__name__ for command in app.registered_commands)
+COMMANDS = sorted(command.name or command.callback.__name__ for command in app.registered_commands)
 
 
 def quarkmed(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:

@@ -4,7 +4,7 @@ import hashlib
 import json
 import shutil
 import subprocess
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -91,7 +91,7 @@ class HandMadeProject:
             folder = self.root / "var" / "work" / name / key[:20]
             folder.mkdir(parents=True, exist_ok=True)
             models = {"models/grpo_general.json": reference.model_dump()} if name == "grpo_general" else {}
-            last = replay_stage(root, run, {"name": name, "key": key, "folder": str(folder), "outputs": outputs, "models": models})
+            last = replay_stage(root, run, {"name": name, "key": key, "folder": str(folder), "parameters": {"run": {"seed": 20}}, "outputs": outputs, "models": models})
         versions = MlflowVersions(client, "quarkmed")
         lineage = {"run": run, "profile": "laptop", "git_sha": head_commit(self.root), "git_dirty": "false", "model_digest": reference.digest}
         lineage |= {path: self.md5(path) for row in self.stages.values() for path in row["reads"]}
@@ -188,7 +188,11 @@ def copied(two_versions: HandMadeProject, tmp_path: Path) -> HandMadeProject:
     return project
 
 
-@pytest.fixture(scope="session")
-def hand_made() -> Callable[[Path], HandMadeProject]:
-    """Return the maker of hand-made projects."""
-    return HandMadeProject
+@pytest.fixture
+def plain(tmp_path: Path) -> HandMadeProject:
+    """Return a project whose one run was kept and never registered; made in a moment, since it has no MLflow."""
+    project = HandMadeProject(tmp_path / "project")
+    _write_files(project, [item for item in DOCUMENTS if item["id"] != "visit-7"], weight="1")
+    _declare_stages(project)
+    project.keep("20260101-000000-aaaa")
+    return project

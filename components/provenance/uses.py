@@ -1,0 +1,100 @@
+"""What each stage does with each file it reads: the one table that turns "the file holds it" into "the model saw it".
+
+    trained     in the training set of the model the stage makes (the draw of steps may still have passed it by)
+    perhaps     drawn from the file by chance, and the draw is not recorded
+    chose       scores on it chose weights, mixture or stopping
+    shaped      decided what else is trained on, or which words the tokenizer knows
+    measured    only measured: no weight depends on it
+    made        other rows were made of it, which carry its id and are followed themselves
+    none        not read, although the stage depends on its folder
+
+A file that is not in the table, as of a stage of one's own, is `unknown`. tests/provenance compares the table with
+dvc.yaml, so that a new input must be named here.
+"""
+
+from dataclasses import dataclass
+from typing import Literal
+
+from components import layout
+
+Effect = Literal["trained", "perhaps", "chose", "shaped", "measured", "made", "none", "unknown"]
+SEEN: tuple[Effect, ...] = ("trained", "perhaps", "unknown", "chose", "shaped", "measured")  # strongest first
+CHUNKS = f"{layout.INDEX}/chunks.jsonl"
+RECORDS_INDEX = "artifacts/sources/records_index.jsonl"
+
+
+@dataclass(frozen=True)
+class Use:
+    """What a stage does with a file, in a few words a person reads."""
+
+    effect: Effect
+    words: str
+
+
+@dataclass(frozen=True)
+class Gap:
+    """Where the data do not say what came of a row of `file` in a stage."""
+
+    stage: str
+    file: str
+    words: str
+
+
+UNKNOWN = Use("unknown", "read; what for is not known here")
+MADE = Use("made", "made other rows of it")
+NOT_READ = Use("none", "not read")
+
+USES: dict[tuple[str, str], Use] = {
+    ("curate", layout.RAW_DOCUMENTS): MADE,
+    ("curate", layout.RAW_RECORDS): MADE,
+    ("curate", layout.GOLD_SPANS): Use("none", "measured the de-identification"),
+    ("curate", layout.TRIPLES): NOT_READ,
+    ("curate", layout.QUERIES): NOT_READ,
+    ("curate", RECORDS_INDEX): NOT_READ,
+    ("knowledge", layout.TRIPLES): MADE,
+    ("knowledge", layout.DOCUMENTS): MADE,
+    ("holdout", layout.QUERIES): MADE,
+    ("holdout", layout.DOCUMENTS): MADE,
+    ("index", layout.DOCUMENTS): MADE,
+    ("index", layout.QUERIES): Use("none", "measured the index's recall"),
+    ("pretraining", layout.DOCUMENTS): Use("trained", "trained on its text (3 % of documents only for the validation loss)"),
+    ("pretraining", layout.SENTENCES): Use("trained", "trained on its text"),
+    ("pretraining", layout.TRAIN_CASES): Use("shaped", "its words shaped the tokenizer's vocabulary"),
+    ("pretraining", layout.VALIDATION_CASES): NOT_READ,
+    ("pretraining", layout.TEST_CASES): NOT_READ,
+    ("instructions", layout.TRAIN_CASES): MADE,
+    ("instructions", layout.VALIDATION_CASES): MADE,
+    ("instructions", layout.TEST_CASES): Use("shaped", "kept training questions out that touch it"),
+    ("mixture", layout.SAMPLES): Use("shaped", "trained the trial models that chose the mixture of ift"),
+    ("mixture", layout.VALIDATION_SAMPLES): NOT_READ,
+    ("mixture", layout.VALIDATION_CASES): Use("chose", "scores on it chose the mixture of ift"),
+    ("ift", layout.SAMPLES): Use("trained", "trained on it"),
+    ("ift", layout.VALIDATION_SAMPLES): Use("chose", "its loss chose the weights kept"),
+    ("reward_models", layout.TRAIN_CASES): MADE,
+    ("reward_models", layout.REWARD_PAIRS): Use("trained", "trained on it (a fifth of the entities only measures)"),
+    ("answers", layout.TRAIN_CASES): MADE,
+    ("answers", layout.VALIDATION_CASES): MADE,
+    ("answers", layout.SAMPLES): MADE,
+    ("answers", CHUNKS): Use("none", "shown to experts on the review sheet"),
+    ("sft", layout.ANSWERS): Use("trained", "trained on it"),
+    ("sft", layout.ANSWERS_VALIDATION): Use("chose", "its loss chose the weights kept"),
+    ("sft", layout.VALIDATION_CASES): Use("chose", "answers to it chose the weights kept"),
+    ("sft", "artifacts/answers/review.jsonl"): NOT_READ,
+    ("cold_start", layout.TRAIN_CASES): MADE,
+    ("cold_start", layout.ANSWERS): Use("perhaps", "a share of it was replayed; which rows is not recorded"),
+    ("cold_start", layout.COLD_START_SAMPLES): Use("trained", "trained on it"),
+    ("prompts", layout.TRAIN_CASES): MADE,
+    ("prompts", layout.COLD_START_SAMPLES): Use("shaped", "kept out of the prompts"),
+    ("grpo_reasoning", layout.REASONING_PROMPTS): Use("trained", "trained on answers to it"),
+    ("grpo_general", layout.GENERAL_PROMPTS): Use("trained", "trained on answers to it"),
+    ("grpo_general", layout.VALIDATION_CASES): Use("chose", "answers to it chose the weights kept"),
+    ("evaluate", layout.TEST_CASES): Use("measured", "measured on it"),
+    ("evaluate", CHUNKS): Use("measured", "could be retrieved while measured"),
+    ("evaluate", layout.REWARD_PAIRS): NOT_READ,
+}
+
+GAPS: tuple[Gap, ...] = (
+    Gap("knowledge", layout.DOCUMENTS, "documents decide which knowledge points get a synthesised paragraph; a paragraph copies no text of them and names none"),
+    Gap("holdout", layout.RAW_RECORDS, "the combination of features a record shows is kept out of validation and test; training questions may repeat it and name no record"),
+    Gap("answers", CHUNKS, "passages on the experts' review sheet (artifacts/answers/review.csv) name no document"),
+)

@@ -1,0 +1,59 @@
+"""Which ids a row carries, of the rows the stages really write."""
+
+from components import layout
+from components.cases.case import Case
+from components.conversations import Message, PreferencePair
+from components.instructions.sampling import sample_of
+from components.lineage import digest_value
+from components.provenance.row_ids import Link, row_links
+
+CASE = Case(
+    id="grounded-1", split="train", suite="grounded", task="grounded_answer", group="g", cluster="asthma", entities=("asthma",), combination="c", template="t",
+    messages=(Message(role="user", content="?"),), answer="a", verifier="grounded", source_ids=("book-1",), record_ids=("patient-9",),
+    passages=({"document_id": "book-3", "text": "secret words", "authority": "A", "is_relevant": True},),
+)  # fmt: skip
+
+
+def links(path, row, number=1):
+    return set(row_links(path, row, number))
+
+
+def test_a_case_carries_its_sources_records_and_the_documents_it_shows():
+    assert links(layout.TRAIN_CASES, CASE.model_dump(mode="json")) == {
+        Link("grounded-1", "own", ""), Link("book-1", "source", "grounded-1"), Link("patient-9", "record", "grounded-1"), Link("book-3", "document", "grounded-1"),
+    }  # fmt: skip
+
+
+def test_a_sample_carries_its_case_too():
+    found = links(layout.SAMPLES, sample_of(CASE).model_dump(mode="json"))
+    assert Link("grounded-1", "case", "instruction-grounded-1") in found and Link("patient-9", "record", "instruction-grounded-1") in found
+
+
+def test_the_case_of_a_preference_pair_is_read_from_its_id():
+    identifier = f"case-with-dashes-honesty-{digest_value(['a', 'b'])[:12]}"  # as components/rewards/labelling.py makes it
+    pair = PreferencePair(id=identifier, dimension="honesty", messages=(), chosen="a", rejected="b")
+    assert Link("case-with-dashes", "case", identifier) in links(layout.REWARD_PAIRS, pair.model_dump(mode="json"))
+    assert links(layout.REWARD_PAIRS, {"id": "odd", "dimension": "honesty"}) == {Link("odd", "own", "")}
+
+
+def test_a_sentence_leads_to_its_triple_and_a_synthesised_one_to_none():
+    row = {"subject": "croup", "predicate": "treated_with", "object": "dexamethasone"}
+    assert links(layout.TRIPLES, row) == {Link("treated_with:croup:dexamethasone", "own", "")}
+    sentence = {"text": "…", "triple": ["croup", "treated_with", "dexamethasone"]}
+    assert links(layout.SENTENCES, sentence, 7) == {Link("line 7", "own", ""), Link("treated_with:croup:dexamethasone", "triple", "line 7")}
+    assert links(layout.SENTENCES, {"text": "…", "triple": ["croup"], "template": "synthesis"}, 8) == {Link("line 8", "own", "")}
+
+
+def test_a_document_that_is_its_own_source_is_named_once_but_its_record_always():
+    row = {"id": "visit-7", "source_ids": ["visit-7", "visit-9"], "record_ids": ["visit-7"]}
+    assert links(layout.DOCUMENTS, row) == {Link("visit-7", "own", ""), Link("visit-9", "source", "visit-7"), Link("visit-7", "record", "visit-7")}
+
+
+def test_a_rejection_names_the_filter_and_no_text():
+    row = {"id": "advert-1", "filter": "boilerplate", "reason": "5 stock phrases"}
+    assert links(layout.REJECTIONS, row) == {Link("advert-1", "rejected", "boilerplate")}
+
+
+def test_no_text_is_ever_a_link():
+    found = links(layout.TRAIN_CASES, CASE.model_dump(mode="json"))
+    assert not any("secret" in part for link in found for part in link)
