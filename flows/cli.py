@@ -107,6 +107,18 @@ def who_used(
 
 
 @app.command()
+def doctor(
+    free_gib: Annotated[float, typer.Option("--free-gib", min=0, help="disk below which it warns, in GiB")] = 2.0,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Look at every part, each line ok or what to do; exit code 1 where a line is not ok."""
+    from flows.doctor_command import doctor as look
+
+    if not look(project_root(), free_gib=free_gib, as_json=as_json, console=_wide_console()):
+        sys.exit(1)
+
+
+@app.command()
 def up() -> None:
     """Start the Prefect and MLflow servers on this machine and print their addresses."""
     from flows.service_commands import bring_up

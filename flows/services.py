@@ -101,7 +101,7 @@ def start_service(root: Path, service: Service, *, is_kept: bool) -> bool:
     """
     if running(root, service) is not None:
         return False
-    if _is_taken(service.port):
+    if is_port_taken(service.port):
         raise ServiceError(
             f"port {service.port} is taken by another program, so the {service.name} server cannot start; "
             f"stop that program or set {service.setting} in params.yaml to a free port"
@@ -177,7 +177,8 @@ def _die_with_parent() -> Callable[[], None]:
     return set_signal
 
 
-def _is_taken(port: int) -> bool:
+def is_port_taken(port: int) -> bool:
+    """Say whether a program listens on a port of this machine."""
     with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
         probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:

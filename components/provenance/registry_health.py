@@ -1,0 +1,44 @@
+"""What may be wrong in the registry: sources and bytes that are gone, an open promotion, an alias the journal denies."""
+
+from pathlib import Path
+from urllib.parse import unquote, urlparse
+
+from components.provenance.explanation import journal_entries
+from components.registry.promotion import CHAMPION
+from components.registry.version_reading import open_registry, registered_versions
+from components.settings.settings import load_settings
+from components.storage.artifact_store import ArtifactStore, ModelReference
+
+KEY_LETTERS = 32  # of a digest, in a store's key
+
+
+def dangling_versions(root: Path) -> tuple[int, list[str]]:
+    """Return how many versions there are, and a sentence about each whose source folder or model is gone."""
+    settings = load_settings(root / "params.yaml").system
+    store, said = ArtifactStore(root / settings.store), []
+    records = registered_versions(open_registry(root), settings.model_name)
+    for record in records:
+        address = urlparse(record.source)
+        if address.scheme in ("", "file") and not (Path(unquote(address.path)) / "model.json").is_file():
+            said.append(f"version {record.version}: its source {record.source} is gone")
+        digest = record.tags.get("quarkmed.model_digest", "")
+        if digest and not store.has(ModelReference(key=f"models/{digest[:KEY_LETTERS]}", digest=digest, size_bytes=0)):
+            said.append(f"version {record.version}: the store has no models/{digest[:KEY_LETTERS]}")
+    return len(records), said
+
+
+def open_promotion(root: Path) -> str | None:
+    """Return a sentence about the promotion that was prepared and never ended, or None."""
+    entries = journal_entries(root, load_settings(root / "params.yaml").system.model_name)
+    closed = {entry.closes for entry in entries}
+    pending = next((entry for entry in entries if entry.kind == "PREPARED" and entry.sequence not in closed), None)
+    return None if pending is None else f"promotion {pending.sequence} of version {pending.version} by {pending.who} is PREPARED and not ended"
+
+
+def alias_disagreement(root: Path) -> str | None:
+    """Return a sentence where the alias `champion` does not name the journal's champion, or None."""
+    model = load_settings(root / "params.yaml").system.model_name
+    committed = [entry.version for entry in journal_entries(root, model) if entry.kind == "COMMITTED"]
+    expected = committed[-1] if committed else None
+    named = next((record.version for record in registered_versions(open_registry(root), model) if CHAMPION in record.aliases), None)
+    return None if named == expected else f"the alias {CHAMPION} names version {named or 'none'}, the journal says {expected or 'none'}"

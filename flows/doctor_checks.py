@@ -1,0 +1,148 @@
+"""What `quarkmed doctor` looks at, one function a part: each returns findings and changes nothing.
+
+A finding that is not ok says what to do. What is merely absent (servers down, no version yet, no GPU) is ok and said.
+"""
+
+import importlib.metadata
+import re
+import shutil
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+from components.errors import QuarkmedError
+from components.settings.settings import load_settings
+
+LOCK = "requirements.lock"
+PIN = re.compile(r"^([A-Za-z0-9._-]+)(?:\[[^\]]*\])?==([^\s;]+)")
+NAMED = 3  # of many alike, how many a line names
+GIB = 1 << 30
+
+
+@dataclass(frozen=True)
+class Finding:
+    """One line of the table."""
+
+    part: str
+    is_ok: bool
+    says: str
+    to_do: str = ""
+
+
+def check_versions(root: Path) -> Iterator[Finding]:
+    """Compare what is installed with requirements.lock."""
+    if not (root / LOCK).is_file():
+        yield Finding("versions", False, f"{LOCK} is missing", "check the file out of git")
+        return
+    pins = [match.groups() for line in (root / LOCK).read_text(encoding="utf-8").splitlines() if (match := PIN.match(line))]
+    wrong = []
+    for name, wanted in pins:
+        try:
+            found = importlib.metadata.version(name).partition("+")[0]
+        except importlib.metadata.PackageNotFoundError:
+            found = "missing"
+        if found != wanted.partition("+")[0]:
+            wrong.append(f"{name} {found}, locked {wanted}")
+    yield Finding("versions", not wrong, f"{len(pins) - len(wrong)} of {len(pins)} packages as locked{_named(wrong)}", "" if not wrong else "run `make setup`")
+
+
+def check_git(root: Path) -> Iterator[Finding]:
+    """Say whether runs can be kept under refs/quarkmed/runs."""
+    from components.pipeline.kept_runs import kept_runs
+    from components.pipeline.run_reference import head_commit
+
+    commit = head_commit(root)
+    if commit is None:
+        yield Finding("git", False, "no commit here, so runs are kept in runs/ only", "install git and commit the project, so that a version can be explained later")
+        return
+    yield Finding("git", True, f"at {commit[:12]}; {len(kept_runs(root))} runs kept")
+
+
+def check_services(root: Path) -> Iterator[Finding]:
+    """Say whether each server is up, down, or something between."""
+    from flows.service_commands import all_services
+    from flows.services import is_healthy, is_port_taken, running
+
+    for service in all_services(root):
+        if running(root, service) is None:
+            is_taken = is_port_taken(service.port)
+            to_do = f"stop the program on port {service.port}, or set {service.setting} in params.yaml to a free port" if is_taken else ""
+            yield Finding(service.name, not is_taken, f"down; port {service.port} is taken by another program" if is_taken else "down (`quarkmed up` starts it)", to_do)
+        elif is_healthy(service):
+            yield Finding(service.name, True, f"up at {service.address}")
+        else:
+            yield Finding(service.name, False, f"started, but {service.address} does not answer", "run `quarkmed down`, then `quarkmed up`; its log is in var/services/")
+
+
+def check_registry(root: Path) -> Iterator[Finding]:
+    """Look for versions whose source or whose model's bytes are gone, and for aliases the journal denies."""
+    from components.provenance.registry_health import alias_disagreement, dangling_versions, open_promotion
+    from components.tracking.tracking_store import FOLDER
+
+    if not (root / FOLDER / "mlflow.db").is_file():
+        yield Finding("registry", True, "no version registered yet")
+        return
+    versions, dangling = dangling_versions(root)
+    yield Finding("registry", not dangling, f"{versions} versions{_named(dangling)}", "run `quarkmed retrain` at their commits (`quarkmed explain`), or delete them in MLflow" if dangling else "")
+    pending = open_promotion(root)
+    yield Finding("promotion", pending is None, pending or "none open", "run `make retrain`, which finishes or aborts it" if pending else "")
+    wrong = alias_disagreement(root)
+    yield Finding("champion", wrong is None, wrong or "alias and journal agree", "run `make retrain`, which sets the alias right" if wrong else "")
+
+
+def check_data(root: Path) -> Iterator[Finding]:
+    """Look for data versions of dvc.lock that DVC's cache lacks, for models the store lacks, and for damaged indexes of ids."""
+    from components.provenance.data_health import missing_models, missing_objects, unsound_indexes
+
+    objects, gone = missing_objects(root)
+    yield Finding("data", not gone, f"{objects} objects of dvc.lock in DVC's cache{_named(gone)}", "run `dvc pull`, or `make retrain`, which makes them again" if gone else "")
+    models, lost = missing_models(root)
+    yield Finding("models", not lost, f"{models} models in the store{_named(lost)}", "run `make retrain`, which makes them again" if lost else "")
+    indexes, bad = unsound_indexes(root)
+    yield Finding("ids", not bad, f"{indexes} data versions indexed for `who-used`{_named(bad)}", "ask `quarkmed who-used` anything: it mends them" if bad else "")
+
+
+def check_runs(root: Path) -> Iterator[Finding]:
+    """Look for runs that began and never ended while none is at work."""
+    from components.pipeline.events import read_events
+    from flows.run_folder import RUNS, running_process
+
+    owner = running_process(root) if (root / "var" / "retrain.lock").is_file() else None
+    folders = sorted(path for path in (root / RUNS).glob("*") if path.is_dir() and not path.is_symlink())
+    unended = [folder.name for folder in folders if not any(event["kind"] == "end" for event in read_events(folder))]
+    if owner is not None:
+        yield Finding("runs", True, f"a retrain is at work (process {owner})")
+        return
+    yield Finding("runs", not unended, f"{len(folders)} runs, none at work{_named([f'{name} was killed' for name in unended])}", "run `make retrain`: it goes on from the last checkpoint; then remove the runs/ folders named" if unended else "")
+
+
+def check_machine(root: Path, *, free_gib: float) -> Iterator[Finding]:
+    """Look at the free disk and at the GPU."""
+    free = shutil.disk_usage(root).free / GIB
+    yield Finding("disk", free >= free_gib, f"{free:.1f} GiB free", "" if free >= free_gib else f"free the disk: below {free_gib:g} GiB a checkpoint may fail")
+    import torch
+
+    has_driver = shutil.which("nvidia-smi") is not None
+    if torch.cuda.is_available():
+        yield Finding("GPU", True, f"{torch.cuda.device_count()} × {torch.cuda.get_device_name(0)}")
+    else:
+        yield Finding("GPU", not has_driver, "a driver is installed, but torch sees no GPU" if has_driver else "none: everything runs on the processor", "install torch for CUDA" if has_driver else "")
+
+
+def all_findings(root: Path, *, free_gib: float) -> Iterator[Finding]:
+    """Yield every part's findings; a check that fails itself is a finding."""
+    load_settings(root / "params.yaml")
+    for name, check in CHECKS.items():
+        try:
+            yield from check(root)
+        except QuarkmedError as error:
+            yield Finding(name, False, str(error), "see the message")
+    yield from check_machine(root, free_gib=free_gib)
+
+
+def _named(items: list[str]) -> str:
+    rest = f" and {len(items) - NAMED} more" if len(items) > NAMED else ""
+    return f"; {'; '.join(items[:NAMED])}{rest}" if items else ""
+
+
+CHECKS = {"versions": check_versions, "git": check_git, "services": check_services, "registry": check_registry, "data": check_data, "runs": check_runs}

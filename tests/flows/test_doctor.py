@@ -1,0 +1,80 @@
+"""`quarkmed doctor`: each fault is one line that is not ok and says what to do; a sound project has none."""
+
+import importlib.metadata
+import json
+import shutil
+from pathlib import Path
+
+import pytest
+
+from components.pipeline.events import RunEvents
+from flows import doctor_checks
+from flows.doctor_checks import Finding, all_findings, check_runs, check_services, check_versions
+from flows.services import FOLDER as SERVICES
+
+
+def faults(findings):
+    return [finding for finding in findings if not finding.is_ok]
+
+
+@pytest.fixture
+def project(tmp_path: Path) -> Path:
+    root = Path(__file__).parents[2]
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copyfile(root / name, tmp_path / name)
+    return tmp_path
+
+
+def test_packages_are_compared_with_the_lock(project):
+    version = importlib.metadata.version("rich")
+    (project / "requirements.lock").write_text(f"# made by uv\nrich=={version}\n")
+    assert [finding.is_ok for finding in check_versions(project)] == [True]
+    (project / "requirements.lock").write_text("rich==0.0.1\nnot-installed-at-all==2.0\n")
+    (found,) = check_versions(project)
+    assert not found.is_ok and f"rich {version}, locked 0.0.1" in found.says and "not-installed-at-all missing" in found.says
+    assert found.to_do == "run `make setup`"
+
+
+def test_a_run_that_never_ended_is_named_unless_one_is_at_work(project, monkeypatch):
+    RunEvents(project / "runs" / "20260101-000000-aaaa").end("finished")
+    assert faults(check_runs(project)) == []
+    RunEvents(project / "runs" / "20260102-000000-bbbb").phase("running")
+    (found,) = check_runs(project)
+    assert not found.is_ok and "20260102-000000-bbbb was killed" in found.says and "make retrain" in found.to_do
+    import flows.run_folder as run_folder
+
+    (project / "var").mkdir()
+    (project / "var" / "retrain.lock").write_text("1")
+    monkeypatch.setattr(run_folder, "running_process", lambda root: 4711)
+    assert [finding.says for finding in check_runs(project)] == ["a retrain is at work (process 4711)"]
+
+
+def test_a_server_that_was_started_and_does_not_answer_is_a_fault(project):
+    import os
+
+    import psutil
+    import yaml
+
+    values = yaml.safe_load((project / "params.yaml").read_text())
+    values["system"] = {**values.get("system", {}), "prefect_port": 1029, "mlflow_port": 1030}
+    (project / "params.yaml").write_text(yaml.safe_dump(values))
+    assert [finding.is_ok for finding in check_services(project)] == [True, True]
+    note = {"pid": os.getpid(), "started": psutil.Process().create_time(), "is_kept": True}
+    (project / SERVICES).mkdir(parents=True)
+    (project / SERVICES / "prefect.json").write_text(json.dumps(note))
+    found = list(check_services(project))
+    assert [finding.is_ok for finding in found] == [False, True] and "quarkmed down" in found[0].to_do
+
+
+def test_a_check_that_fails_is_a_finding_and_the_others_go_on(project, monkeypatch):
+    from components.errors import StorageError
+
+    def broken(root):
+        raise StorageError("the journal cannot be opened")
+        yield
+
+    monkeypatch.setattr(doctor_checks, "CHECKS", {"registry": broken, "runs": check_runs})
+    found = list(all_findings(project, free_gib=0.0))
+    assert found[0] == Finding("registry", False, "the journal cannot be opened", "see the message") and found[1].part == "runs"
+    full = list(all_findings(project, free_gib=10.0**9))
+    assert any(finding.part == "disk" and not finding.is_ok and "free the disk" in finding.to_do for finding in full)
