@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+
+from flows.tables import print_table
 
 
 def explain(root: Path, wanted: str, *, as_json: bool, reads_bytes: bool, console: Console) -> None:
@@ -24,18 +25,18 @@ def explain(root: Path, wanted: str, *, as_json: bool, reads_bytes: bool, consol
 def print_explanation(explained: Mapping[str, Any], *, console: Console) -> None:
     """Print an explanation: heading, models, data, stages, parameters, promotion, notes."""
     _print_heading(explained, console)
-    _print_table(
+    print_table(
         console, "models, newest first", ("model", "made by", "checksum (SHA-256)", "bytes", "stored"),
         [_model_cells(item) for item in explained["models"]] + [_model_cells(item, mark=" (reward)") for item in explained["other_models"]],
     )  # fmt: skip
-    _print_table(
+    print_table(
         console, "data versions", ("path", "DVC md5", "bytes", "made by", "read by"),
         [(item["path"], item["md5"], _count(item["size_bytes"]), item["made_by"] or "(given)", ", ".join(item["read_by"])) for item in explained["data"]],
     )  # fmt: skip
-    _print_table(console, "code", ("path", "DVC md5", "read by"), [(item["path"], item["md5"], ", ".join(item["read_by"])) for item in explained["code"]])
-    _print_table(console, "stages", ("stage", "MLflow run", "stage key"), [(item["name"], item["mlflow_run"] or "–", item["stage_key"] or "–") for item in explained["stages"]])
-    _print_table(console, "parameters", ("section", "values"), _parameter_rows(explained["stages"]))
-    _print_table(console, "promotion journal", ("#", "when", "what", "who", "before", "why"), [_entry_cells(item) for item in explained["promotion"]])
+    print_table(console, "code", ("path", "DVC md5", "read by"), [(item["path"], item["md5"], ", ".join(item["read_by"])) for item in explained["code"]])
+    print_table(console, "stages", ("stage", "MLflow run", "stage key"), [(item["name"], item["mlflow_run"] or "–", item["stage_key"] or "–") for item in explained["stages"]])
+    print_table(console, "parameters", ("section", "values"), _parameter_rows(explained["stages"]))
+    print_table(console, "promotion journal", ("#", "when", "what", "who", "before", "why"), [_entry_cells(item) for item in explained["promotion"]])
     for note in explained["notes"]:
         console.print(f"note: {note}", highlight=False, markup=False)
 
@@ -54,16 +55,6 @@ def _print_heading(explained: Mapping[str, Any], console: Console) -> None:
     }
     for name, value in lines.items():
         console.print(f"  {name:11} {value}", highlight=False, markup=False, soft_wrap=True)
-
-
-def _print_table(console: Console, title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    if not rows:
-        return
-    table = Table(*columns, header_style="bold", pad_edge=False, box=None, title=title, title_justify="left", title_style="bold underline")
-    for row in rows:
-        table.add_row(*(cell.replace("[", "\\[") for cell in row))
-    console.print()
-    console.print(table)
 
 
 def _model_cells(item: Mapping[str, Any], *, mark: str = "") -> tuple[str, ...]:

@@ -7,7 +7,8 @@ from pathlib import Path
 from typing import Any
 
 from rich.console import Console
-from rich.table import Table
+
+from flows.tables import print_table
 
 TRAINED = ("trained", "perhaps", "unknown")
 
@@ -36,8 +37,7 @@ def print_usage(answer: Mapping[str, Any], *, console: Console) -> None:
         (item["path"], item["md5"], item["maker"], str(item["rows"]), ", ".join(item["kinds"]), _some(item["own"], item["rows"]), ", ".join(item["in_lineage_of"]))
         for item in answer["stands"]
     ]
-    if rows:
-        _print_table(console, "stands in", ("file", "DVC md5", "made by", "rows", "as", "ids", "in the lineage of"), rows)
+    print_table(console, "stands in", ("file", "DVC md5", "made by", "rows", "as", "ids", "in the lineage of"), rows)
     if answer["cannot_tell"]:
         console.print("\ncannot tell", style="bold underline")
     for words in answer["cannot_tell"]:
@@ -67,15 +67,7 @@ def _print_holder(holder: Mapping[str, Any], console: Console) -> None:
     rows = [
         (item["stage"], ", ".join(item["models"]) or "–", item["effect"], item["words"], item["path"], str(item["rows"])) for item in holder["sightings"]
     ]
-    _print_table(console, _named(holder), ("stage", "model", "effect", "how", "file", "rows"), rows)
-
-
-def _print_table(console: Console, title: str, columns: tuple[str, ...], rows: list[tuple[str, ...]]) -> None:
-    table = Table(*columns, header_style="bold", pad_edge=False, box=None, title=title, title_justify="left", title_style="bold underline")
-    for row in rows:
-        table.add_row(*(cell.replace("[", "\\[") for cell in row))
-    console.print()
-    console.print(table)
+    print_table(console, _named(holder), ("stage", "model", "effect", "how", "file", "rows"), rows)
 
 
 def _named(holder: Mapping[str, Any]) -> str:

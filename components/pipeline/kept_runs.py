@@ -26,21 +26,18 @@ def kept_runs(root: Path) -> list[KeptRun]:
     return sorted((KeptRun(name.removeprefix(f"{PREFIX}/"), commit) for name, commit in pairs), key=lambda kept: kept.run, reverse=True)
 
 
-def read_kept(root: Path, kept: Iterable[KeptRun], path: str) -> dict[str, str]:
-    """Return {run: text of the file at `path` in its commit}; runs that have no such file are left out."""
-    runs = list(kept)
-    if not runs:
-        return {}
-    given = "".join(f"{item.commit}:{path}\n" for item in runs).encode()
-    answer = _ask_git(root, "cat-file", "--batch", given=given)
-    texts: dict[str, str] = {}
-    rest = answer or b""
-    for item in runs:
-        head, _, rest = rest.partition(b"\n")
+def read_kept(root: Path, wanted: Iterable[tuple[KeptRun, str]]) -> dict[tuple[str, str], str]:
+    """Return {(run, path): text of that file in the run's commit}; what a commit does not hold is left out."""
+    pairs = list(wanted)
+    given = "".join(f"{kept.commit}:{path}\n" for kept, path in pairs).encode()
+    rest = _ask_git(root, "cat-file", "--batch", given=given) if pairs else None
+    texts: dict[tuple[str, str], str] = {}
+    for kept, path in pairs:
+        head, _, rest = (rest or b"").partition(b"\n")
         if not head or head.endswith(b" missing"):
             continue
         size = int(head.split()[-1])
-        texts[item.run], rest = rest[:size].decode("utf-8", errors="replace"), rest[size + 1 :]
+        texts[kept.run, path], rest = rest[:size].decode("utf-8", errors="replace"), rest[size + 1 :]
     return texts
 
 

@@ -1,6 +1,6 @@
 """dvc.lock as a graph: which data version each stage read and made, with the parameters it read. Reads text, not DVC."""
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -56,6 +56,15 @@ class LockedGraph:
 
     def upstream(self, path: str) -> tuple[LockedStage, ...]:
         """Return the stages that the path was made by, makers before users, the path's own maker last."""
+        last = self.maker(path)
+        return self._with_makers([last] if last is not None else [])
+
+    @property
+    def ordered(self) -> tuple[LockedStage, ...]:
+        """Return all stages, makers before users."""
+        return self._with_makers(self.stages)
+
+    def _with_makers(self, wanted: Iterable[LockedStage]) -> tuple[LockedStage, ...]:
         ordered: dict[str, LockedStage] = {}
 
         def visit(stage: LockedStage, above: tuple[str, ...]) -> None:
@@ -67,9 +76,8 @@ class LockedGraph:
                     visit(maker, (*above, stage.name))
             ordered[stage.name] = stage
 
-        last = self.maker(path)
-        if last is not None:
-            visit(last, ())
+        for stage in wanted:
+            visit(stage, ())
         return tuple(ordered.values())
 
 

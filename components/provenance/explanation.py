@@ -92,8 +92,6 @@ def _notes(record: VersionRecord, tags: Mapping[str, str], lineage: Lineage | No
         notes.append("no kept run and no dvc.lock here holds this model, so stages, parameters and parents are unknown; data versions are those of the version's tags")
     elif lineage.run != tags.get("run"):
         notes.append(f"run {tags.get('run')} keeps no such model; what is shown is from {lineage.origin}, which holds the same bytes")
-    elif lineage.models[REFERENCE].key not in (f"models/{tags.get('model_digest', '')[:32]}",):
-        notes.append(f"{lineage.origin} names store key {lineage.models[REFERENCE].key}, which is not the checksum's")
     if tags.get("git_dirty") == "true":
         notes.append("the checkout had uncommitted changes: the code is the digests under `code`, not the commit alone")
     committed = [entry for entry in journal if entry.kind == "COMMITTED"]

@@ -45,8 +45,8 @@ class KeptLineages:
     @cached_property
     def candidates(self) -> dict[str, str]:
         """Return {run: digest of its candidate's model}."""
-        texts = read_kept(self.root, self.runs.values(), REFERENCE)
-        return {run: reference.digest for run, text in texts.items() if (reference := parse_reference(text)) is not None}
+        texts = read_kept(self.root, [(kept, REFERENCE) for kept in self.runs.values()])
+        return {run: reference.digest for (run, _), text in texts.items() if (reference := parse_reference(text)) is not None}
 
     def of(self, digest: str, *, run: str | None) -> Lineage | None:
         """Return the lineage of a candidate's model, that of `run` where it is kept."""
@@ -64,13 +64,11 @@ class KeptLineages:
             StorageError: its dvc.lock cannot be read.
         """
         origin = f"{PREFIX}/{kept.run}"
-        text = read_kept(self.root, [kept], LOCK_FILE).get(kept.run, "")
-        models = {}
-        for path in list_kept(self.root, kept, "models"):
-            reference = parse_reference(read_kept(self.root, [kept], path).get(kept.run, ""))
-            if reference is not None:
-                models[path] = reference
-        return Lineage(origin, kept.run, kept.commit, read_lock(text, name=f"{origin}:{LOCK_FILE}"), models)
+        paths = [LOCK_FILE, *list_kept(self.root, kept, "models")]
+        texts = {path: text for (_, path), text in read_kept(self.root, [(kept, path) for path in paths]).items()}
+        graph = read_lock(texts.pop(LOCK_FILE, ""), name=f"{origin}:{LOCK_FILE}")
+        models = {path: reference for path, text in texts.items() if (reference := parse_reference(text)) is not None}
+        return Lineage(origin, kept.run, kept.commit, graph, models)
 
     def present(self) -> Lineage | None:
         """Return the lineage of what lies in the project's folder, or None before the first stage."""

@@ -7,7 +7,6 @@ itself known in all files made later, so a sample leads back to its case, its pa
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
-from components import layout
 from components.errors import StorageError
 from components.pipeline.graph import overlaps
 from components.pipeline.locked_graph import MODELS, LockedGraph, LockedStage
@@ -72,7 +71,7 @@ class Trace:
 
 def lineage_stages(graph: LockedGraph, reference: str) -> tuple[LockedStage, ...]:
     """Return the stages a candidate comes of, in order, and the one that measured it; all stages where it is not made yet."""
-    above = graph.upstream(reference) or graph.stages
+    above = graph.upstream(reference) or graph.ordered
     return (*above, *(stage for stage in graph.stages if stage.name == MEASURING and stage not in above))
 
 
@@ -172,9 +171,7 @@ def _note(trace: Trace, stages: tuple[LockedStage, ...], stand: Stand, readers: 
         use = USES.get((reader, stand.path), UNKNOWN)
         if use.effect in SEEN:
             trace.sightings.append(Sighting(reader, models[reader], use.effect, use.words, stand.path, stand.md5, stand.rows))
-        trace.cannot_tell += [f"{gap.stage}: {gap.words}" for gap in GAPS if (gap.stage, gap.file) == (reader, stand.path)]
-    if stand.path == layout.RAW_RECORDS:
-        trace.cannot_tell += [f"{gap.stage}: {gap.words}" for gap in GAPS if gap.file == layout.RAW_RECORDS and gap.stage in models]
+    trace.cannot_tell += [f"{gap.stage}: {gap.words}" for gap in GAPS if gap.file == stand.path and gap.stage in models]
 
 
 def _note_reading(trace: Trace, stages: tuple[LockedStage, ...], path: str, md5: str) -> None:

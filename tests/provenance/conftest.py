@@ -85,13 +85,15 @@ class HandMadeProject:
         root, client = str(self.root), open_client(self.root)
         start_run(root, run, tags={"quarkmed.profile": "laptop"})
         reference = read_reference(self.root / "models/grpo_general.json")
+        replayed: dict[str, tuple[str, str]] = {}
         for name, row in self.stages.items():
             outputs = {path: self.md5(path) for path in row["makes"]}
             key = hashlib.sha256(json.dumps([name, outputs]).encode()).hexdigest()
             folder = self.root / "var" / "work" / name / key[:20]
             folder.mkdir(parents=True, exist_ok=True)
             models = {"models/grpo_general.json": reference.model_dump()} if name == "grpo_general" else {}
-            last = replay_stage(root, run, {"name": name, "key": key, "folder": str(folder), "parameters": {"run": {"seed": 20}}, "outputs": outputs, "models": models})
+            replayed[name] = key, replay_stage(root, run, {"name": name, "key": key, "folder": str(folder), "parameters": {"run": {"seed": 20}}, "outputs": outputs, "models": models})
+        key, last = replayed["grpo_general"]
         versions = MlflowVersions(client, "quarkmed")
         lineage = {"run": run, "profile": "laptop", "git_sha": head_commit(self.root), "git_dirty": "false", "model_digest": reference.digest}
         lineage |= {path: self.md5(path) for row in self.stages.values() for path in row["reads"]}
