@@ -4,12 +4,14 @@ A link (id, kind, own) says: the row `own` carries `id` as its source, record, c
 has kind `own`. Rows without an id of their own are named by their line, `line 12`.
 """
 
+import re
 from collections.abc import Callable, Iterator, Mapping
 from typing import Any, NamedTuple
 
 from components import layout
 
 Row = Mapping[str, Any]
+LINE = re.compile(r"line \d+")
 HASH_LETTERS = 12  # of a preference pair's id, after its dimension
 
 
@@ -31,11 +33,18 @@ def row_links(path: str, row: Row, number: int) -> Iterator[Link]:
     if path == layout.REJECTIONS:
         yield Link(str(row["id"]), "rejected", str(row.get("filter", "")))
         return
-    own = OWN_IDS.get(path, _own_id)(row) or f"line {number}"
-    yield Link(own, "own", "")
+    own = OWN_IDS.get(path, _own_id)(row)
+    if own is not None:
+        yield Link(own, "own", "")
+    own = own or f"line {number}"
     for kind, identifier in _made_from(path, row):
         if identifier != own or kind == "record":
             yield Link(identifier, kind, own)
+
+
+def is_line(own: str) -> bool:
+    """Say whether it is a line's name: no id, so nothing is made of it."""
+    return LINE.fullmatch(own) is not None
 
 
 def triple_id(subject: str, predicate: str, object_: str) -> str:

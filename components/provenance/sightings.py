@@ -11,11 +11,12 @@ from components.errors import StorageError
 from components.pipeline.graph import overlaps
 from components.pipeline.locked_graph import MODELS, LockedGraph, LockedStage
 from components.provenance.id_index import IdIndex
+from components.provenance.row_ids import is_line
 from components.provenance.uses import GAPS, SEEN, UNKNOWN, USES, Effect
 
 ROWS = ".jsonl"  # files whose lines carry ids
 SHOWN_ROWS = 5
-GIVEN = "(given)"  # maker of what no stage made
+GIVEN = "(given)"  # maker of what no stage made, or of an older version than the one that stands
 MEASURING = "evaluate"  # comes after the candidate: measures it, makes nothing of it
 
 
@@ -83,19 +84,16 @@ def data_files(stages: Iterable[LockedStage], index: IdIndex) -> tuple[list[Data
         for item in stage.inputs:
             for path, md5 in (index.files(item.path, item.md5) or {}).items() if not item.path.startswith(MODELS) and not item.is_code else ():
                 read.setdefault((path, md5), []).append(stage.name)
-    made = {item.path for stage in stages for item in stage.outputs}
-    given = dict.fromkeys(item for stage in stages for item in stage.inputs if not item.is_code and not any(overlaps(item.path, path) for path in made))
-    found = [
-        DataFile(path, md5, GIVEN, tuple(dict.fromkeys(read[path, md5])))
-        for item in given for path, md5 in (index.files(item.path, item.md5) or {}).items() if path.endswith(ROWS)
-    ]  # fmt: skip
+    made = []
     for stage in stages:
         for item in stage.outputs:
             files = index.files(item.path, item.md5)
             if files is None:
                 unlisted.append(f"{item.path}: the files of its version {item.md5} (made by {stage.name}) are unknown; run `dvc pull` at the run's commit, then ask again")
-            found += [DataFile(path, md5, stage.name, _readers(path, stage.name, read.get((path, md5), []))) for path, md5 in (files or {}).items() if path.endswith(ROWS)]
-    return found, unlisted
+            made += [DataFile(path, md5, stage.name, _readers(path, stage.name, read.get((path, md5), []))) for path, md5 in (files or {}).items() if path.endswith(ROWS)]
+    present = {(file.path, file.md5) for file in made}
+    given = [DataFile(path, md5, GIVEN, _readers(path, GIVEN, names)) for (path, md5), names in read.items() if path.endswith(ROWS) and (path, md5) not in present]
+    return [*given, *made], unlisted
 
 
 def trace_id(identifier: str, stages: Iterable[LockedStage], index: IdIndex) -> Trace:
@@ -114,7 +112,7 @@ def trace_id(identifier: str, stages: Iterable[LockedStage], index: IdIndex) -> 
         if rows:
             kinds = tuple(sorted({link.kind for link in links if link.kind != "rejected"}))
             _note(trace, stages, Stand(file.path, file.md5, file.maker, len(rows), kinds, tuple(sorted(rows)[:SHOWN_ROWS])), file.readers)
-            known |= set(rows)
+            known |= {own for own in rows if not is_line(own)}
     return trace
 
 

@@ -89,6 +89,28 @@ def test_a_stage_nobody_described_counts_as_having_seen_it(copied):
     assert ("ift", "unknown", "artifacts/extra/rows.jsonl", 1) in sightings(answer, "the folder's models (not registered)")
 
 
+def test_equal_line_numbers_of_rows_without_ids_are_no_link(plain):
+    plain.write("artifacts/first/rows.jsonl", [{"source_ids": ["book-2"]}])
+    plain.write("artifacts/second/rows.jsonl", [{"source_ids": ["visit-8"]}])
+    plain.stage("first", reads=["artifacts/curate/documents.jsonl"], makes=["artifacts/first"])
+    plain.stage("ift", reads=["artifacts/first", "models/base.json"], makes=["artifacts/second", "models/ift.json"])
+    plain.keep("20260101-000000-aaaa")
+    paths = {item["path"] for item in who_used(plain.root, "book-2")["stands"]}
+    assert "artifacts/first/rows.jsonl" in paths and "artifacts/second/rows.jsonl" not in paths
+
+
+def test_a_model_made_from_an_older_version_of_a_file_has_seen_that_version(plain):
+    (plain.root / "models/grpo_general.json").unlink()  # a run at work: nothing registered yet
+    before = plain.md5("artifacts/curate/documents.jsonl")
+    plain.write("artifacts/curate/documents.jsonl", [{"id": "book-1", "source_ids": []}])
+    del plain.stages["grpo_general"], plain.stages["evaluate"]
+    plain.lock()
+    lock = plain.root / "dvc.lock"
+    after = plain.md5("artifacts/curate/documents.jsonl")
+    lock.write_text(lock.read_text().replace(after, before))  # pretraining and holdout read the older one; curate's folder is the newer
+    assert ("pretraining", "trained", "artifacts/curate/documents.jsonl", 1) in sightings(who_used(plain.root, "patient-8"), "the folder's models (not registered)")
+
+
 def test_a_version_whose_run_is_lost_is_named_and_not_passed_over(copied):
     shutil.rmtree(copied.root / ".git")
     answer = who_used(copied.root, "book-1")  # the project's own dvc.lock still explains version 2
