@@ -76,7 +76,12 @@ def check_services(root: Path) -> Iterator[Finding]:
 
 def check_registry(root: Path) -> Iterator[Finding]:
     """Look for versions whose source or whose model's bytes are gone, and for aliases the journal denies."""
-    from components.provenance.registry_health import alias_disagreement, dangling_versions, open_promotion
+    from components.provenance.registry_health import (
+        alias_disagreement,
+        dangling_versions,
+        open_promotion,
+        unended_runs,
+    )
     from components.tracking.tracking_store import FOLDER
 
     if not (root / FOLDER / "mlflow.db").is_file():
@@ -86,6 +91,8 @@ def check_registry(root: Path) -> Iterator[Finding]:
     yield Finding("registry", not dangling, f"{versions} versions{_named(dangling)}", "run `quarkmed retrain` at their commits (`quarkmed explain`), or delete them in MLflow" if dangling else "")
     pending = open_promotion(root)
     yield Finding("promotion", pending is None, pending or "none open", "run `make retrain`, which finishes or aborts it" if pending else "")
+    unended = [] if _owner(root) is not None else [f"{run} stands as running, and none is" for run in unended_runs(root)]
+    yield Finding("MLflow", not unended, "no run left open" if not unended else "; ".join(unended[:NAMED]), "they were killed; delete them on MLflow's page (`quarkmed up`)" if unended else "")
     wrong = alias_disagreement(root)
     yield Finding("champion", wrong is None, wrong or "alias and journal agree", "run `make retrain`, which sets the alias right" if wrong else "")
 
@@ -105,9 +112,9 @@ def check_data(root: Path) -> Iterator[Finding]:
 def check_runs(root: Path) -> Iterator[Finding]:
     """Look for runs that began and never ended while none is at work."""
     from components.pipeline.events import read_events
-    from flows.run_folder import RUNS, running_process
+    from flows.run_folder import RUNS
 
-    owner = running_process(root) if (root / "var" / "retrain.lock").is_file() else None
+    owner = _owner(root)
     folders = sorted(path for path in (root / RUNS).glob("*") if path.is_dir() and not path.is_symlink())
     unended = [folder.name for folder in folders if not any(event["kind"] == "end" for event in read_events(folder))]
     if owner is not None:
@@ -138,6 +145,13 @@ def all_findings(root: Path, *, free_gib: float) -> Iterator[Finding]:
         except QuarkmedError as error:
             yield Finding(name, False, str(error), "see the message")
     yield from check_machine(root, free_gib=free_gib)
+
+
+def _owner(root: Path) -> int | None:
+    """Return the process of the `retrain` at work here, or None; makes no lock file."""
+    from flows.run_folder import running_process
+
+    return running_process(root) if (root / "var" / "retrain.lock").is_file() else None
 
 
 def _named(items: list[str]) -> str:

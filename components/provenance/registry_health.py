@@ -8,6 +8,7 @@ from components.registry.promotion import CHAMPION
 from components.registry.version_reading import open_registry, registered_versions
 from components.settings.settings import load_settings
 from components.storage.artifact_store import ArtifactStore, ModelReference
+from components.tracking.tracking_store import experiment_id
 
 KEY_LETTERS = 32  # of a digest, in a store's key
 
@@ -25,6 +26,13 @@ def dangling_versions(root: Path) -> tuple[int, list[str]]:
         if digest and not store.has(ModelReference(key=f"models/{digest[:KEY_LETTERS]}", digest=digest, size_bytes=0)):
             said.append(f"version {record.version}: the store has no models/{digest[:KEY_LETTERS]}")
     return len(records), said
+
+
+def unended_runs(root: Path) -> list[str]:
+    """Return the ids of the `retrain` runs that MLflow has as running, newest first."""
+    client = open_registry(root)
+    found = client.search_runs([experiment_id(client, root)], "attributes.status = 'RUNNING'", max_results=1000)
+    return [run.data.tags["quarkmed.run"] for run in found if "quarkmed.run" in run.data.tags]
 
 
 def open_promotion(root: Path) -> str | None:
