@@ -11,7 +11,9 @@ def print_table(console: Console, title: str, columns: Sequence[str], rows: Sequ
     """Print a table under its title; nothing where it has no row."""
     if not rows:
         return
-    table = Table(*columns, header_style="bold", pad_edge=False, box=None, title=title, title_justify="left", title_style="bold underline")
+    table = Table(header_style="bold", pad_edge=False, box=None, title=title, title_justify="left", title_style="bold underline")
+    for column in columns:
+        table.add_column(column, overflow="fold")
     for row in rows:
         table.add_row(*(escape(cell) for cell in row))
     console.print()

@@ -6,7 +6,7 @@ store). Where two of them disagree, or one is missing, a note says so; nothing i
 
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from components.errors import StorageError
 from components.pipeline.locked_graph import MODELS, DataVersion, LockedGraph, LockedStage
@@ -16,9 +16,6 @@ from components.registry.promotion import CHAMPION
 from components.registry.version_reading import VersionRecord, find_version, open_registry, retrain_run, stage_run
 from components.settings.settings import load_settings
 from components.storage.artifact_store import ArtifactStore, ModelReference
-
-if TYPE_CHECKING:
-    from mlflow import MlflowClient
 
 TAG = "quarkmed."
 
@@ -124,7 +121,7 @@ def _stored(store: ArtifactStore, reference: ModelReference, *, reads_bytes: boo
     return "as published"
 
 
-def _stage(client: "MlflowClient", root: Path, stage: LockedStage, parent: str | None) -> dict[str, Any]:
+def _stage(client: Any, root: Path, stage: LockedStage, parent: str | None) -> dict[str, Any]:
     found = stage_run(client, root, stage=stage.name, outputs={item.path: item.md5 for item in stage.outputs}, parent=parent)
     return {
         "name": stage.name, "mlflow_run": found.mlflow_run if found else None, "stage_key": found.stage_key if found else None,

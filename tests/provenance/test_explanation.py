@@ -3,7 +3,6 @@
 import json
 import shutil
 import subprocess
-import sys
 
 import pytest
 
@@ -104,16 +103,13 @@ def test_an_unknown_version_is_one_message(two_versions, wanted, said):
         explain_version(two_versions.root, wanted)
 
 
-def test_the_command_prints_tables_or_json_and_refuses_with_exit_code_2(two_versions, tmp_path):
-    def quarkmed(*arguments, cwd=two_versions.root):
-        return subprocess.run([sys.executable, "-P", "-m", "flows.cli", *arguments], cwd=cwd, capture_output=True, text=True, timeout=120)
-
-    table = quarkmed("explain", "models:/quarkmed@champion")
+def test_the_command_prints_tables_or_json_and_refuses_with_exit_code_2(two_versions, quarkmed, tmp_path):
+    table = quarkmed(two_versions.root, "explain", "models:/quarkmed@champion")
     assert table.returncode == 0, table.stderr
     assert "quarkmed version 2 (champion)" in table.stdout and two_versions.md5("artifacts/instructions") in table.stdout
-    assert json.loads(quarkmed("explain", "--json").stdout)["version"] == "2"
+    assert json.loads(quarkmed(two_versions.root, "explain", "--json").stdout)["version"] == "2"
     for name in ("params.yaml", "dvc.yaml"):
         shutil.copyfile(two_versions.root / name, tmp_path / name)
-    refused = quarkmed("explain", cwd=tmp_path)
+    refused = quarkmed(tmp_path, "explain")
     assert (refused.returncode, refused.stdout) == (2, "") and "no version is registered yet" in refused.stderr
     assert not (tmp_path / "var").exists()

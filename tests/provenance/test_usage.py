@@ -2,8 +2,6 @@
 
 import json
 import shutil
-import subprocess
-import sys
 
 import pytest
 
@@ -145,18 +143,15 @@ def who_used_or_pass(root, letter):
             raise
 
 
-def test_the_command_prints_tables_or_json_and_refuses_with_exit_code_2(two_versions, tmp_path):
-    def quarkmed(*arguments, cwd=two_versions.root):
-        return subprocess.run([sys.executable, "-P", "-m", "flows.cli", *arguments], cwd=cwd, capture_output=True, text=True, timeout=120)
-
-    told = quarkmed("who-used", "patient-9")
+def test_the_command_prints_tables_or_json_and_refuses_with_exit_code_2(two_versions, quarkmed, tmp_path):
+    told = quarkmed(two_versions.root, "who-used", "patient-9")
     assert told.returncode == 0, told.stderr
     assert "patient-9: in what version 1 (previous_champion) was trained on" in told.stdout
     assert "version 2 (champion): saw nothing of it" in told.stdout and "cannot tell" in told.stdout
-    assert json.loads(quarkmed("who-used", "advert-1", "--json").stdout)["rejected_by"] == ["boilerplate"]
-    refused = quarkmed("who-used", "nobody")
+    assert json.loads(quarkmed(two_versions.root, "who-used", "advert-1", "--json").stdout)["rejected_by"] == ["boilerplate"]
+    refused = quarkmed(two_versions.root, "who-used", "nobody")
     assert (refused.returncode, refused.stdout) == (2, "") and "check the spelling" in refused.stderr and "Traceback" not in refused.stderr
     for name in ("params.yaml", "dvc.yaml"):
         shutil.copyfile(two_versions.root / name, tmp_path / name)
-    empty = quarkmed("who-used", "book-1", cwd=tmp_path)
+    empty = quarkmed(tmp_path, "who-used", "book-1")
     assert empty.returncode == 2 and "no run was kept" in empty.stderr and not (tmp_path / "var").exists()
