@@ -145,7 +145,10 @@ def _stages_after(start: set[tuple[str, str]], stages: Iterable[LockedStage], in
     """Return the stages that read one of the versions, or data made by such a stage; models are inherited, not read."""
     versions, after = set(start), set()
     for stage in stages:
-        read = {pair for item in stage.inputs for pair in (_expanded(item.path, item.md5, index) if not item.path.startswith(MODELS) else ())}
+        read = {
+            pair for item in stage.inputs if not item.path.startswith(MODELS) for pair in _expanded(item.path, item.md5, index)
+            if USES.get((stage.name, pair[0]), UNKNOWN).effect != "none"
+        }  # fmt: skip
         if read & versions:
             after.add(stage.name)
             versions |= {pair for item in stage.outputs for pair in _expanded(item.path, item.md5, index)}

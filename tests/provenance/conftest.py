@@ -155,6 +155,7 @@ def _declare_stages(project: HandMadeProject) -> None:
 def _write_files(project: HandMadeProject, documents: list[dict[str, Any]], *, weight: str) -> None:
     project.write("artifacts/sources/documents.jsonl", [{"id": "book-1"}, {"id": "book-2"}, {"id": "advert-1"}])
     project.write("artifacts/sources/records.jsonl", [{"id": item["id"], "record_ids": item["record_ids"]} for item in documents if item["record_ids"]])
+    project.write("artifacts/sources/triples.jsonl", [{"subject": "croup", "predicate": "treated_with", "object": "dexamethasone"}])
     project.write("artifacts/curate/documents.jsonl", documents)
     project.write("artifacts/curate/rejections.jsonl", [{"id": "advert-1", "filter": "boilerplate", "reason": "5 stock phrases"}])
     shown = [{"document_id": "book-1", "text": "one"}]

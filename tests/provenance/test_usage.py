@@ -7,6 +7,7 @@ import pytest
 
 from components.errors import UserError
 from components.provenance.usage import seen_by, who_used
+from components.provenance.uses import USES
 
 TRAINED = ("trained", "perhaps", "unknown")
 
@@ -67,6 +68,13 @@ def test_a_data_version_is_found_by_its_first_digits_with_all_that_was_made_from
 def test_a_folders_version_counts_with_its_files(two_versions):
     answer = who_used(two_versions.root, two_versions.md5("artifacts/holdout"))
     assert {("ift", "trained", "artifacts/instructions/samples.jsonl", 2), ("grpo_general", "chose", "artifacts/holdout/validation.jsonl", 1)} <= sightings(answer, "version 2")
+
+
+def test_a_file_its_folders_reader_does_not_read_is_not_made_into_anything(two_versions):
+    triples = "artifacts/sources/triples.jsonl"  # curate depends on the folder and leaves this file alone
+    assert ("curate", triples) in USES and USES["curate", triples].effect == "none"
+    answer = who_used(two_versions.root, two_versions.md5(triples))
+    assert {item["path"] for item in answer["stands"]} == {triples} and seen_by(answer, effects=TRAINED) == []
 
 
 def test_where_the_data_do_not_say_the_answer_says_so(two_versions):
