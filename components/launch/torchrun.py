@@ -1,0 +1,59 @@
+"""torchrun, ending with the exit code of the rank that failed instead of 1.
+
+    python -m components.launch.torchrun --nproc-per-node 2 --module flows.cli stage sft
+
+Who started it (a Kubernetes Job's failure policy, a launcher) reads from the code alone what components/errors.py says:
+bad input, told to stop, out of memory, diverged. torchrun itself ends with 1 after any of them. Arguments are torchrun's.
+"""
+
+import os
+import signal
+import sys
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from components.errors import EXIT_DIVERGED, EXIT_OUT_OF_MEMORY, EXIT_PREEMPTED, EXIT_USER_ERROR
+
+KNOWN = (EXIT_USER_ERROR, EXIT_PREEMPTED, EXIT_OUT_OF_MEMORY, EXIT_DIVERGED)
+SIGNAL_BASE = 128  # a shell's exit code of a process that a signal ended: 128 + its number
+
+
+@dataclass(frozen=True)
+class RankFailure:
+    """How one rank of this node ended."""
+
+    rank: int
+    seconds: int  # since the epoch
+    exit_code: int  # below 0: ended by the signal of that number
+
+
+def exit_code_of(failures: Sequence[RankFailure]) -> int:
+    """Return the code to end with: the earliest of those errors.py knows, as the others follow from it; else the earliest."""
+    first = min(failures, key=lambda failure: (failure.exit_code not in KNOWN, failure.seconds, failure.rank))
+    return first.exit_code if first.exit_code >= 0 else SIGNAL_BASE - first.exit_code
+
+
+def main(arguments: Sequence[str]) -> int:
+    """Run torchrun on its arguments; return the exit code.
+
+    SIGTERM and SIGINT are passed to the ranks, which save their state within torchrun's `--shutdown-timeout`: 43.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):  # until torchrun handles them: nothing was begun
+        signal.signal(number, lambda *_: os._exit(EXIT_PREEMPTED))
+    from torch.distributed.elastic.multiprocessing.api import SignalException
+    from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
+    from torch.distributed.run import parse_args, run
+
+    try:
+        run(parse_args(list(arguments)))
+    except ChildFailedError as error:
+        print(error, file=sys.stderr)
+        return exit_code_of([RankFailure(rank, failure.timestamp, failure.exitcode) for rank, failure in error.failures.items()])
+    except SignalException as error:
+        print(f"torchrun: told to stop ({error.sigval.name}), as were its ranks", file=sys.stderr)
+        return EXIT_PREEMPTED
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1:]))
