@@ -1,0 +1,75 @@
+"""What kustomize makes of an overlay, as far as ours use it; a key of kustomize that is not understood here is an error."""
+
+import copy
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+ROOT = Path(__file__).parents[2]
+KUBERNETES = ROOT / "infra" / "kubernetes"
+UNDERSTOOD = {"apiVersion", "kind", "resources", "images", "patches"}
+Manifest = dict[str, Any]
+
+
+def render(folder: Path) -> list[Manifest]:
+    """Return an overlay's manifests: its resources, patched, their images renamed."""
+    plan = yaml.safe_load((folder / "kustomization.yaml").read_text(encoding="utf-8"))
+    assert set(plan) <= UNDERSTOOD, f"{folder}: {set(plan) - UNDERSTOOD}"
+    manifests: list[Manifest] = []
+    for name in plan["resources"]:
+        found = folder / name
+        manifests += render(found.resolve()) if found.is_dir() else [item for item in yaml.load_all(found.read_text(encoding="utf-8"), Loader=yaml.CSafeLoader) if item]
+    manifests = copy.deepcopy(manifests)
+    for patch in plan.get("patches", []):
+        wanted = [item for item in manifests if _is_target(item, patch["target"])]
+        assert wanted, f"{folder}: no manifest is {patch['target']}"
+        for manifest in wanted:
+            for change in yaml.safe_load(patch["patch"]):
+                _apply(manifest, change)
+    for manifest in manifests:
+        for container in containers_of(manifest):
+            container["image"] = _renamed(container["image"], plan.get("images", []))
+    return manifests
+
+
+def containers_of(manifest: Manifest) -> list[Manifest]:
+    """Return the containers of a Deployment's or a Job's pods, those that run first among them."""
+    pod = manifest.get("spec", {}).get("template", {}).get("spec", {})
+    return [*pod.get("initContainers", []), *pod.get("containers", [])]
+
+
+def _is_target(manifest: Manifest, target: dict[str, str]) -> bool:
+    assert set(target) == {"kind", "name"}
+    return (manifest["kind"], manifest["metadata"]["name"]) == (target["kind"], target["name"])
+
+
+def _apply(manifest: Manifest, change: dict[str, Any]) -> None:
+    """Apply one operation of a JSON patch (RFC 6902): replace what is there, or add to a mapping."""
+    *path, last = [part.replace("~1", "/").replace("~0", "~") for part in change["path"].split("/")[1:]]
+    at: Any = manifest
+    for part in path:
+        at = at[int(part)] if isinstance(at, list) else at[part]
+    key = int(last) if isinstance(at, list) else last
+    if change["op"] == "replace":
+        assert at[key] is not None
+    else:
+        assert change["op"] == "add" and isinstance(at, dict)
+    at[key] = change["value"]
+
+
+def _renamed(image: str, renames: list[dict[str, str]]) -> str:
+    name, _, tag = image.partition(":")
+    for rename in renames:
+        if rename["name"] == name:
+            return f"{rename.get('newName', name)}:{rename.get('newTag', tag)}"
+    return image
+
+
+@pytest.fixture(scope="session")
+def rendered() -> Callable[[str], list[Manifest]]:
+    """Return a function from a folder below infra/kubernetes/ to its manifests."""
+    kept = {folder: render(KUBERNETES / folder) for folder in ("base", *(f"overlays/{path.name}" for path in (KUBERNETES / "overlays").iterdir()))}
+    return lambda name: copy.deepcopy(kept[name])
