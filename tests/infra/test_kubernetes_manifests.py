@@ -221,3 +221,20 @@ def test_services_and_budgets_select_pods_by_labels_they_have(manifests):
         ports = {port["name"] for port in template["spec"]["containers"][0]["ports"]}
         probes = [template["spec"]["containers"][0].get(f"{kind}Probe") for kind in ("startup", "liveness")]
         assert all(probe is not None and probe["httpGet"]["port"] in ports for probe in probes), name
+
+
+def test_every_secret_is_made_by_a_command_of_the_operations_page(manifests, job):
+    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+    written = re.findall(r"kubectl -n (\S+) create secret generic (\S+) (.*)", page)
+    made = {(namespace, name): set(re.findall(r"--from-file=(\S+)", keys)) for namespace, name, keys in written}
+    for workload in (*_kind(manifests, "Deployment"), job_manifest(job)):
+        namespace = workload["metadata"]["namespace"]
+        for container in _containers(workload):
+            for item in container.get("env", []):
+                if "valueFrom" in item:
+                    assert item["valueFrom"]["secretKeyRef"]["key"] in made[namespace, item["valueFrom"]["secretKeyRef"]["name"]]
+            for source in container.get("envFrom", []):
+                if "secretRef" in source:
+                    assert made[namespace, source["secretRef"]["name"]] == {"AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY"}
+        for volume in workload["spec"]["template"]["spec"]["volumes"]:
+            assert "secret" not in volume or (namespace, volume["secret"]["secretName"]) in made
