@@ -51,3 +51,22 @@ def test_the_work_pool_is_prefects_own_but_for_the_folder_flows_run_in():
     assert expected["variables"]["properties"]["working_dir"]["default"] is None  # a temporary folder: the flow would find no project
     expected["variables"]["properties"]["working_dir"]["default"] = "/project"
     assert json.loads((ROOT / "infra" / "work-pool.json").read_text(encoding="utf-8")) == expected
+
+
+def test_the_options_of_the_servers_and_the_worker_are_theirs(rendered):
+    sources = {"worker": "prefect/cli/worker.py", "prefect-server": "prefect/cli/server.py", "mlflow-server": "mlflow/utils/cli_args.py"}
+    services = yaml.safe_load((ROOT / "infra" / "compose" / "compose.yaml").read_text(encoding="utf-8"))["services"]
+    compared = 0
+    for manifest in rendered("base"):
+        if manifest["kind"] == "Deployment":
+            name = manifest["metadata"]["name"]
+            command = manifest["spec"]["template"]["spec"]["containers"][0]["command"]
+            assert services[name.removesuffix("-server")]["command"] == command  # the compose file starts them alike
+            package, _, path = sources[name].partition("/")
+            found = importlib.util.find_spec(package)
+            assert found is not None and found.origin is not None
+            text = (Path(found.origin).parent / path).read_text(encoding="utf-8")
+            options = [part.partition("=")[0] for part in command if part.startswith("--")]
+            assert [option for option in options if f'"{option}"' not in text] == []
+            compared += len(options)
+    assert compared == 2 + 3 + 7
