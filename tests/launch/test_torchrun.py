@@ -1,14 +1,18 @@
 """Our torchrun ends with the code of the rank that failed, so that a cluster's failure policy can tell how a stage ended."""
 
 import signal
+import socket
 import subprocess
 import sys
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
+from components.launch.kubernetes_job import TrainingJob, training_command
 from components.launch.torchrun import RankFailure, exit_code_of
+from components.settings.cluster import TrainerPodSettings
 
 ROOT = Path(__file__).parents[2]
 WAITING = "trap 'exit 43' TERM; touch {ready}/$RANK; while true; do sleep 0.05; done"
@@ -38,11 +42,43 @@ def test_a_rank_out_of_memory_ends_torchrun_with_its_code():
     assert (launched.wait(60), "44" in launched.communicate()[1].decode()) == (44, True)
 
 
+def _wait_for(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + 60
+    while not condition() and time.monotonic() < deadline:
+        time.sleep(0.05)
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+@pytest.mark.slow
+def test_two_pods_of_a_job_meet_and_the_one_out_of_memory_says_so(tmp_path):
+    pod = TrainerPodSettings(image="t:1", cpus=2, memory_gibibytes=4)
+    job = TrainingJob(namespace="n", stage="sft", stage_key="0123456789abcdef", attempt=1, nodes=2, grace_seconds=20.0, pod=pod)
+    command, port = training_command(job), _free_port()
+    command[0] = sys.executable
+    command[command.index("--master-addr") + 1] = "127.0.0.1"
+    command[command.index("--master-port") + 1] = str(port)
+    work = ["--no-python", "sh", "-c", f"echo $WORLD_SIZE > {tmp_path}/$RANK; if [ $RANK = 1 ]; then exit 44; fi; exec sleep 30"]
+    command[command.index("--module") :] = work
+    pods = [subprocess.Popen([part.replace("$(JOB_COMPLETION_INDEX)", str(index)) for part in command], cwd=ROOT, stderr=subprocess.DEVNULL) for index in (0, 1)]
+    try:
+        assert pods[1].wait(60) == 44
+        _wait_for(lambda: (tmp_path / "0").exists())
+        pods[0].send_signal(signal.SIGTERM)  # as the job's controller does, once a pod has failed
+        assert pods[0].wait(60) == 43
+    finally:
+        for left in pods:
+            left.kill()
+    assert {path.name: path.read_text().strip() for path in tmp_path.iterdir()} == {"0": "2", "1": "2"}
+
+
 def test_told_to_stop_it_waits_for_its_ranks_and_ends_as_preempted(tmp_path):
     launched = _launch("--shutdown-timeout", "20", "--no-python", "bash", "-c", WAITING.format(ready=tmp_path))
-    deadline = time.monotonic() + 60
-    while len(list(tmp_path.iterdir())) < 2 and time.monotonic() < deadline:
-        time.sleep(0.05)
+    _wait_for(lambda: len(list(tmp_path.iterdir())) == 2)
     launched.send_signal(signal.SIGTERM)
     assert launched.wait(60) == 43
     assert "told to stop (SIGTERM)" in launched.communicate()[1].decode()
