@@ -78,10 +78,12 @@ def refuse_unsound(tensors: "Mapping[str, Tensor]", *, step: int, checkpoints: C
 
 
 def gradient_norm(model: "Module") -> float:
-    """Return the global norm of the gradients a model holds; 0 where it holds none."""
+    """Return the global norm of the gradients a model holds, on all ranks where they lie in parts; 0 where it holds none."""
     from torch.nn.utils import get_total_norm
 
-    return float(get_total_norm([parameter.grad for parameter in model.parameters() if parameter.grad is not None]))
+    from components.training.parts import whole_tensor
+
+    return float(whole_tensor(get_total_norm([parameter.grad for parameter in model.parameters() if parameter.grad is not None])))
 
 
 def _as_json(value: Any) -> Any:

@@ -5,7 +5,7 @@ Decay falls on matrices only (norm scales are left alone), as in arXiv:1711.0510
 
 import math
 from collections import defaultdict
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,6 +16,7 @@ from components.modeling.adapters import frozen_digest, load_trained_state, trai
 from components.modeling.precision import Precision, dtype_of
 from components.settings.training import OptimiserSettings
 from components.training.muon import Muon
+from components.training.parts import whole_tensor
 
 if TYPE_CHECKING:
     from torch.nn import Module
@@ -44,6 +45,11 @@ class MatrixOptimiser:
     def state(self) -> dict[Tensor, dict[str, Any]]:
         """Every parameter's moments, over both parts; a copy of the mapping, not of the tensors."""
         return {parameter: state for part in self.parts for parameter, state in part.state.items()}
+
+    @property
+    def parameters(self) -> list[Tensor]:
+        """Everything both parts step, group by group."""
+        return [parameter for group in self.param_groups for parameter in group["params"]]
 
     def restore(self, states: Mapping[Tensor, dict[str, Any]]) -> None:
         """Put moments back, each into the part that owns its parameter."""
@@ -94,13 +100,17 @@ def create_optimiser(model: "Module", settings: OptimiserSettings, *, precision:
     return MatrixOptimiser(parts, frozen=frozen_digest(model))
 
 
-def step_optimiser(optimiser: MatrixOptimiser, *, rate: float, clip_norm: float) -> float:
+def step_optimiser(
+    optimiser: MatrixOptimiser, *, rate: float, clip_norm: float, parameters: Sequence[Tensor] | None = None
+) -> float:
     """Clip the gradients' global norm, step at the given learning rate and clear them; return the norm before clipping.
 
     Where the norm is not finite, the weights stay as they are.
+
+    Args:
+        parameters: in the order their norms are added up, on which only the norm's last bits depend; None: the optimiser's.
     """
-    parameters = [parameter for group in optimiser.param_groups for parameter in group["params"]]
-    norm = float(torch.nn.utils.clip_grad_norm_(parameters, clip_norm))
+    norm = float(whole_tensor(torch.nn.utils.clip_grad_norm_(optimiser.parameters if parameters is None else parameters, clip_norm)))
     if math.isfinite(norm):
         optimiser.set_rate(rate)
         optimiser.step()

@@ -26,6 +26,7 @@ from components.training.engines.engine import Engine
 from components.training.engines.ranks import Ranks
 from components.training.engines.sharing import Pass
 from components.training.engines.whole_weights import make_plain
+from components.training.optimisation import create_optimiser
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -57,7 +58,8 @@ class DeepSpeedEngine(Engine):
         self.named = [(name, parameter) for name, parameter in model.named_parameters() if parameter.requires_grad]
         if self.stage == 3:
             deepspeed.utils.set_z3_leaf_modules(packed, list(READ_WHOLE))
-        self.model, *_ = deepspeed.initialize(model=packed, optimizer=_adamw(self.named, optimiser), config=options)
+        (adamw,) = create_optimiser(model, optimiser).parts
+        self.model, *_ = deepspeed.initialize(model=packed, optimizer=adamw, config=options)
         self.zero = self.model.optimizer
         self._lay_out_moments()
 
@@ -133,15 +135,18 @@ class DeepSpeedEngine(Engine):
         self.model.destroy()
         make_plain(self.whole, weights)
 
+    @property
+    def _flats(self) -> list[Tensor]:
+        """The flat float32 parts this rank holds."""
+        return self.zero.fp32_partitioned_groups_flat if self.stage == 3 else self.zero.single_partition_of_fp32_groups
+
     def _states(self) -> list[dict[str, Any]]:
-        """Return the optimiser's state of each flat part this rank holds."""
-        flats = self.zero.fp32_partitioned_groups_flat if self.stage == 3 else self.zero.single_partition_of_fp32_groups
-        return [self.zero.optimizer.state[flat] for flat in flats]
+        """Return the optimiser's state of each flat part."""
+        return [self.zero.optimizer.state[flat] for flat in self._flats]
 
     def _lay_out_moments(self) -> None:
         """Give each flat part zero moments at step 0 before the first step, so that a checkpoint always has somewhere to go."""
-        flats = self.zero.fp32_partitioned_groups_flat if self.stage == 3 else self.zero.single_partition_of_fp32_groups
-        for flat in flats:
+        for flat in self._flats:
             moments = {key: torch.zeros_like(flat.data) for key in MOMENTS}
             self.zero.optimizer.state[flat] = {"step": torch.zeros((), dtype=torch.float32, device=flat.device), **moments}
         if self.stage < 3:
@@ -165,15 +170,6 @@ class DeepSpeedEngine(Engine):
         if self.stage < 3:
             return contextlib.nullcontext()
         return _import_deepspeed().zero.GatheredParameters([parameter], modifier_rank=0)
-
-
-def _adamw(named: list[tuple[str, nn.Parameter]], settings: OptimiserSettings) -> torch.optim.Optimizer:
-    """Return the AdamW that torch's engine uses; its rate is set at every step."""
-    groups = [
-        {"params": [parameter for _, parameter in named if parameter.dim() >= 2], "weight_decay": settings.weight_decay},
-        {"params": [parameter for _, parameter in named if parameter.dim() < 2], "weight_decay": 0.0},
-    ]
-    return torch.optim.AdamW([group for group in groups if group["params"]], lr=0.0, betas=settings.betas, fused=True)
 
 
 def _shape(parameter: nn.Parameter) -> torch.Size:

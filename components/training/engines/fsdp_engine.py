@@ -6,11 +6,9 @@ saved is whole, so a run may go on with another number of ranks.
 """
 
 import contextlib
-import math
 from collections.abc import Iterator, Mapping
 from typing import TYPE_CHECKING
 
-import torch
 from torch import Tensor, nn
 from torch.distributed.fsdp import fully_shard
 
@@ -19,7 +17,13 @@ from components.settings.training import OptimiserSettings, Precision
 from components.training.engines.engine import Engine
 from components.training.engines.ranks import Ranks
 from components.training.engines.whole_weights import make_plain, plain_for_a_while
-from components.training.optimisation import create_optimiser, load_named_weights, restore_training, training_tensors
+from components.training.optimisation import (
+    create_optimiser,
+    load_named_weights,
+    restore_training,
+    step_optimiser,
+    training_tensors,
+)
 from components.training.parts import in_parts_like, whole_tensor
 
 if TYPE_CHECKING:
@@ -47,7 +51,6 @@ class FsdpEngine(Engine):
                 _shard(part)
         _shard(self.model)
         self.optimiser = create_optimiser(model, optimiser, precision=precision)
-        self.parameters = [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
 
     def clear(self) -> None:
         """Drop gradients."""
@@ -55,17 +58,7 @@ class FsdpEngine(Engine):
 
     def step(self, *, rate: float, clip_norm: float) -> float:
         """See `Engine.step`."""
-        norm = float(whole_tensor(torch.nn.utils.clip_grad_norm_(self.parameters, clip_norm)))
-        if math.isfinite(norm):
-            self.optimiser.set_rate(rate)
-            self.optimiser.step()
-        self.clear()
-        return norm
-
-    def gradient_norm(self) -> float:
-        """See `Engine.gradient_norm`."""
-        held = [parameter.grad for parameter in self.parameters if parameter.grad is not None]
-        return float(whole_tensor(torch.nn.utils.get_total_norm(held)))
+        return step_optimiser(self.optimiser, rate=rate, clip_norm=clip_norm)
 
     @contextlib.contextmanager
     def gathered(self) -> "Iterator[PreTrainedModel]":

@@ -5,7 +5,6 @@ same optimiser step. Departure from torch's DistributedDataParallel: it averages
 told not to; with gradients accumulated over passes there is nothing to overlap but the last.
 """
 
-import math
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Literal
 
@@ -16,7 +15,13 @@ from components.modeling.adapters import trained_state
 from components.settings.training import OptimiserSettings, Precision
 from components.training.engines.engine import Engine
 from components.training.engines.ranks import SINGLE, Ranks
-from components.training.optimisation import create_optimiser, load_named_weights, restore_training, training_tensors
+from components.training.optimisation import (
+    create_optimiser,
+    load_named_weights,
+    restore_training,
+    step_optimiser,
+    training_tensors,
+)
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -41,8 +46,7 @@ class TorchEngine(Engine):
         self.ranks = ranks
         ranks.take_from_main(model.state_dict().values())
         self.optimiser = create_optimiser(model, optimiser, precision=precision)
-        grouped = [parameter for group in self.optimiser.param_groups for parameter in group["params"]]
-        self.parameters = grouped if norm_order == "optimiser" else [p for p in model.parameters() if p.requires_grad]
+        self.parameters = self.optimiser.parameters if norm_order == "optimiser" else [p for p in model.parameters() if p.requires_grad]
 
     def clear(self) -> None:
         """Drop gradients."""
@@ -55,12 +59,7 @@ class TorchEngine(Engine):
                 if parameter.grad is None:  # a rank without a pass in this step
                     parameter.grad = torch.zeros_like(parameter)
             self.ranks.sum_in_place(parameter.grad for parameter in self.parameters)
-        norm = float(torch.nn.utils.clip_grad_norm_(self.parameters, clip_norm))
-        if math.isfinite(norm):
-            self.optimiser.set_rate(rate)
-            self.optimiser.step()
-        self.clear()
-        return norm
+        return step_optimiser(self.optimiser, rate=rate, clip_norm=clip_norm, parameters=self.parameters)
 
     def weights(self) -> dict[str, Tensor]:
         """See `Engine.weights`."""
