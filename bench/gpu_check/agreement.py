@@ -10,17 +10,16 @@ import torch
 
 from bench.gpu_check.checks import Check, exact, limited
 from bench.gpu_check.plan import Plan
-from bench.training.ours import OPTIMISER, TimedRecorder, pseudo_reward
+from bench.training.ours import OPTIMISER, TimedRecorder, policy_steps
 from components.generation.native_sampler import NativeSampler
 from components.generation.sampler import SamplingOptions
 from components.generation.weight_probes import sequence_logprobs
-from components.modeling.forward import forward_packed
-from components.modeling.logprobs import selected_logprobs
+from components.modeling.packed_pass import token_logprobs
 from components.modeling.packing import answer_targets, pack_trees
 from components.settings.training import OptimiserSettings, PolicySettings, SupervisedSettings
 from components.training.engines.creation import create_engine
-from components.training.policy.groups import Answer, LiveGroup, PolicyPrompt
-from components.training.policy.loop import optimise_policy, reference_model
+from components.training.policy.groups import Answer, LiveGroup
+from components.training.policy.loop import reference_model
 from components.training.policy.state import weights_digest
 from components.training.policy.update import update_policy
 from components.training.supervised.examples import Example
@@ -64,8 +63,8 @@ def against_transformers(model: "PreTrainedModel", sequences: Sequence[Sequence[
     theirs = torch.cat([model(row, use_cache=False).logits[0, len(prompt) - 1 : -1].log_softmax(-1).gather(1, row[0, len(prompt) :, None])[:, 0] for row in rows])
     packed = pack_trees([prompt], [answers])
     predictors, targets = answer_targets(packed, answers_per_prompt=[len(answers)])
-    hidden = forward_packed(model, packed, precision=precision).index_select(0, predictors.to(model.device))
-    gaps = (selected_logprobs(model, hidden, targets.to(model.device), precision=precision) - theirs).abs()
+    ours, _ = token_logprobs(model, packed, predictors, targets, precision=precision)
+    gaps = (ours - theirs).abs()
     return [limited(f"log-probabilities against transformers, {precision}", float(gaps.max() if precision == "float32" else gaps.mean()), by=f"logprobs {precision}")]
 
 
@@ -120,19 +119,13 @@ def loops_repeat(
 ) -> list[Check]:
     """Run the policy loop twice: it starts at its reference, sampler and trainer agree, and both runs end with equal bits."""
     prompts = random_ids([plan.prompt_tokens] * plan.prompts, vocabulary=len(tokenizer), seed=2)
-    settings = PolicySettings(
-        optimiser=LEARNING, steps=plan.steps, prompts_per_step=plan.prompts, completions=plan.samples, max_new_tokens=plan.new_tokens, kl_weight=0.01,
-        mask_truncated=False, refill_rounds=0, mastered_pass_rate=1.0, precision=precision, micro_tokens=plan.micro_tokens,
-    )  # fmt: skip
     digests, records = [], []
     for _ in range(2):
         there = copy.deepcopy(model).to(device)
-        with tempfile.TemporaryDirectory() as folder:
-            recorder = TimedRecorder(Path(folder))
-            optimise_policy(
-                there, [PolicyPrompt(str(number), "bench", tuple(ids)) for number, ids in enumerate(prompts)], pseudo_reward,
-                sampler=NativeSampler(there, tokenizer, precision=precision), settings=settings, seed=1, recorder=recorder, mastery="score",
-            )  # fmt: skip
+        recorder = policy_steps(
+            there, tokenizer, prompts, samples=plan.samples, max_new_tokens=plan.new_tokens, steps=plan.steps, kl_weight=0.01,
+            precision=precision, optimiser=LEARNING, micro_tokens=plan.micro_tokens,
+        )  # fmt: skip
         digests.append(weights_digest(there))
         records = [values for _, values in recorder.steps]
     return [

@@ -14,14 +14,12 @@ import torch
 
 from bench.gpu_check.agreement import random_ids
 from bench.gpu_check.plan import Plan
-from bench.training.ours import OPTIMISER, TimedRecorder, pseudo_reward
+from bench.training.ours import OPTIMISER, TimedRecorder, policy_steps
 from components.generation.native_sampler import NativeSampler
 from components.generation.sampler import SamplingOptions
-from components.settings.training import PolicySettings, SupervisedSettings
+from components.settings.training import SupervisedSettings
 from components.sizing.floors import Tree
 from components.training.floors import StepFloors
-from components.training.policy.groups import PolicyPrompt
-from components.training.policy.loop import optimise_policy
 from components.training.supervised.examples import Example
 from components.training.supervised.loop import SupervisedRun
 
@@ -95,16 +93,10 @@ def _supervised_rate(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFa
 
 def _policy_rates(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast", plan: Plan) -> list[Rate]:
     prompts = random_ids([plan.prompt_tokens] * plan.prompts, vocabulary=len(tokenizer), seed=3)
-    settings = PolicySettings(
-        optimiser=OPTIMISER, steps=plan.steps + 1, prompts_per_step=plan.prompts, completions=plan.samples, max_new_tokens=plan.new_tokens, kl_weight=0.01,
-        mask_truncated=False, refill_rounds=0, mastered_pass_rate=1.0, precision=plan.speed_precision, micro_tokens=plan.micro_tokens,  # type: ignore[arg-type]
+    recorder = policy_steps(
+        model, tokenizer, prompts, samples=plan.samples, max_new_tokens=plan.new_tokens, steps=plan.steps + 1, kl_weight=0.01,
+        precision=plan.speed_precision, micro_tokens=plan.micro_tokens,  # type: ignore[arg-type]
     )  # fmt: skip
-    with tempfile.TemporaryDirectory() as folder:
-        recorder = TimedRecorder(Path(folder))
-        optimise_policy(
-            model, [PolicyPrompt(str(number), "bench", tuple(ids)) for number, ids in enumerate(prompts)], pseudo_reward,
-            sampler=NativeSampler(model, tokenizer, precision=plan.speed_precision), settings=settings, seed=1, recorder=recorder, mastery="score",  # type: ignore[arg-type]
-        )  # fmt: skip
     steps = [values for _, values in recorder.steps[1:]]
 
     def total(*names: str) -> float:

@@ -78,14 +78,14 @@ def pseudo_reward(prompts: Sequence[PolicyPrompt], texts: Sequence[str]) -> list
     return [{"score": sum(text.encode()) % 101 / 100} for text in texts]
 
 
-def grpo_turn(
+def policy_steps(
     model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast", prompts: Sequence[Sequence[int]], *,
-    samples: int, max_new_tokens: int, steps: int, kl_weight: float, precision: "Precision",
-) -> dict[str, float]:  # fmt: skip
-    """Run the policy loop for `steps` measured optimiser steps; every prompt is in every step."""
+    samples: int, max_new_tokens: int, steps: int, kl_weight: float, precision: "Precision", optimiser: OptimiserSettings = OPTIMISER, **others: Any,
+) -> TimedRecorder:  # fmt: skip
+    """Run the policy loop with every prompt in every step and return its record; `others`: further policy settings."""
     settings = PolicySettings(
-        optimiser=OPTIMISER, steps=steps + 1, prompts_per_step=len(prompts), completions=samples, max_new_tokens=max_new_tokens, kl_weight=kl_weight,
-        mask_truncated=False, refill_rounds=0, mastered_pass_rate=1.0, precision=precision,
+        optimiser=optimiser, steps=steps, prompts_per_step=len(prompts), completions=samples, max_new_tokens=max_new_tokens, kl_weight=kl_weight,
+        mask_truncated=False, refill_rounds=0, mastered_pass_rate=1.0, precision=precision, **others,
     )  # fmt: skip
     with tempfile.TemporaryDirectory() as folder:
         recorder = TimedRecorder(Path(folder))
@@ -93,7 +93,17 @@ def grpo_turn(
             model, [PolicyPrompt(str(number), "bench", tuple(ids)) for number, ids in enumerate(prompts)], pseudo_reward,
             sampler=NativeSampler(model, tokenizer, precision=precision), settings=settings, seed=1, recorder=recorder, mastery="score",
         )  # fmt: skip
-        seconds, values = recorder.measured()
+    return recorder
+
+
+def grpo_turn(
+    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast", prompts: Sequence[Sequence[int]], *,
+    samples: int, max_new_tokens: int, steps: int, kl_weight: float, precision: "Precision",
+) -> dict[str, float]:  # fmt: skip
+    """Run the policy loop for `steps` measured optimiser steps."""
+    seconds, values = policy_steps(
+        model, tokenizer, prompts, samples=samples, max_new_tokens=max_new_tokens, steps=steps + 1, kl_weight=kl_weight, precision=precision
+    ).measured()
     names = ("generate", "score", "reference", "policy", "optimiser", "floor_generate", "floor_update")
     parts = {f"seconds_{name}": sum(step[f"seconds_{name}"] for step in values) for name in names}
     return {"seconds": seconds, "steps": steps, "samples": len(prompts) * samples * steps, "tokens": sum(step["sampled_tokens"] for step in values), **parts}

@@ -13,8 +13,7 @@ import numpy as np
 import torch
 
 from components.errors import ServiceError
-from components.modeling.forward import forward_packed
-from components.modeling.logprobs import selected_logprobs
+from components.modeling.packed_pass import token_logprobs
 from components.modeling.packing import pack_sequences
 
 if TYPE_CHECKING:
@@ -51,9 +50,7 @@ def sequence_logprobs(model: "PreTrainedModel", sequences: Sequence[Sequence[int
     batch = pack_sequences(sequences)
     predictors = [start + place for start, length in zip(batch.starts, batch.lengths, strict=True) for place in range(length - 1)]
     index = torch.tensor(predictors)
-    targets_T = batch.ids_T.index_select(0, index + 1).to(model.device)
-    hidden_TD = forward_packed(model, batch, precision="float32").index_select(0, index.to(model.device))
-    logprobs_T = selected_logprobs(model, hidden_TD, targets_T, precision="float32")
+    logprobs_T, _ = token_logprobs(model, batch, index, batch.ids_T.index_select(0, index + 1), precision="float32")
     return [part.tolist() for part in logprobs_T.split([length - 1 for length in batch.lengths])]
 
 

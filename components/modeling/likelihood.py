@@ -5,9 +5,8 @@ from typing import TYPE_CHECKING
 
 import torch
 
-from components.modeling.forward import forward_packed
-from components.modeling.logprobs import selected_logprobs
 from components.modeling.micro_batches import cut_by_tokens
+from components.modeling.packed_pass import token_logprobs
 from components.modeling.packing import answer_targets, pack_trees
 from components.modeling.precision import Precision
 from components.modeling.tokenizers import encode_texts
@@ -58,7 +57,6 @@ def _score(
 ) -> list[list[float]]:
     packed = pack_trees(prompts, trees)
     predictors, targets = answer_targets(packed, answers_per_prompt=[len(tree) for tree in trees])
-    hidden = forward_packed(model, packed, precision=precision).index_select(0, predictors.to(model.device))
-    logprobs = selected_logprobs(model, hidden, targets.to(model.device), precision=precision)
+    logprobs, _ = token_logprobs(model, packed, predictors, targets, precision=precision)
     parts = iter(logprobs.split(list(packed.lengths)))
     return [[float(next(parts).mean()) for _ in tree] for tree in trees]

@@ -11,9 +11,8 @@ from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from components.conversations import Message
 from components.errors import DataError
-from components.modeling.forward import forward_packed
-from components.modeling.logprobs import selected_logprobs
 from components.modeling.micro_batches import cut_by_tokens
+from components.modeling.packed_pass import token_logprobs
 from components.modeling.packing import answer_targets, pack_trees
 from components.modeling.precision import Precision
 from components.modeling.tokenizers import CONTROL_TOKENS, TURN_END, encode_prompts, encode_texts
@@ -43,9 +42,7 @@ def answer_logprobs(
     """Return log π(answer | prompt) of every distinct answer of some prompts, (answers,), float32, in nats."""
     packed = pack_trees([group.answers[0][0] for group in groups], [[ids for _, ids in group.answers] for group in groups])
     predictors_T, targets_T = answer_targets(packed, answers_per_prompt=[len(group.answers) for group in groups])
-    hidden_TD = forward_packed(model, packed, precision=precision, recompute=recompute)
-    hidden_TD = hidden_TD.index_select(0, predictors_T.to(hidden_TD.device))
-    logprobs_T = selected_logprobs(model, hidden_TD, targets_T.to(hidden_TD.device), precision=precision)
+    logprobs_T, _ = token_logprobs(model, packed, predictors_T, targets_T, precision=precision, recompute=recompute)
     return torch.stack([part.sum() for part in logprobs_T.split(list(packed.lengths))])
 
 
