@@ -7,7 +7,6 @@ Rows go in by `staging` and come out sorted, so equal data give equal files.
 """
 
 import contextlib
-import hashlib
 import json
 import os
 import sqlite3
@@ -183,12 +182,3 @@ def _rows(content: Path, path: str) -> Iterator[tuple[int, dict[str, object]]]:
 
 def _seal(target: Path) -> Path:
     return target.with_suffix(".json")
-
-
-def content_digest(target: Path) -> str:
-    """Return the digest of an index's links in order, whatever SQLite's version wrote the file."""
-    digest = hashlib.sha256()
-    with contextlib.closing(sqlite3.connect(f"file:{target}?mode=ro", uri=True)) as connection:
-        for row in connection.execute("SELECT id, kind, own FROM links ORDER BY id, kind, own"):
-            digest.update("\x1f".join(row).encode() + b"\n")
-    return digest.hexdigest()

@@ -4,7 +4,6 @@ Asked of every registered version, of kept runs whose model was never registered
 """
 
 import re
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -134,8 +133,3 @@ def _nothing_found(asked: str, traces: list[tuple[Holder, Trace]], unread: list[
     if gaps:
         return f"{checked}, but not all could be read, so this is no proof: {'; '.join(gaps)}"
     return f"{checked}, and no data version begins so; check the spelling (ids are those of artifacts/sources/*.jsonl)"
-
-
-def seen_by(answer: Mapping[str, Any], *, effects: tuple[str, ...]) -> list[str]:
-    """Return the names of the holders one of whose models has one of the effects."""
-    return [holder["name"] for holder in answer["holders"] if set(holder["effects"].values()) & set(effects)]

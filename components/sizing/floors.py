@@ -16,6 +16,8 @@ model's weights may come from a cache faster than the memory that was measured.
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from components.sizing.machine import DeviceSpeed
 from components.sizing.shape import DecoderShape
 
@@ -58,12 +60,18 @@ def generate_floor(shape: DecoderShape, trees: Sequence[Tree], *, speed: DeviceS
     weights = (shape.body + shape.head) * value_bytes
     cached = shape.cache_bytes(bytes_per_value=value_bytes)
     prompts = [Tree(tree.prompt) for tree in trees]
-    total = max(weights / speed.bandwidth, forward_flops(shape, prompts, headed=len(prompts)) / speed.flops)
-    for step in range(1, max((length for tree in trees for length in tree.answers), default=0)):
-        live = [(tree.prompt, sum(length > step for length in tree.answers)) for tree in trees]
-        answers = sum(count for _, count in live)
-        seen = sum(count * (prompt + step) for prompt, count in live)
-        held = sum(prompt for prompt, count in live if count) + answers * step
-        computed = shape.forward_flops(tokens=answers, headed=answers, seen=seen)
-        total += max((weights + held * cached) / speed.bandwidth, computed / speed.flops)
-    return total
+    prefill = max(weights / speed.bandwidth, forward_flops(shape, prompts, headed=len(prompts)) / speed.flops)
+    each = [(tree.prompt, length) for tree in trees for length in tree.answers]
+    longest = [(tree.prompt, max(tree.answers, default=0)) for tree in trees]
+    answers_S, own_prompts_S, held_prompts_S = _live(each, weighted=False), _live(each, weighted=True), _live(longest, weighted=True)
+    own_S = answers_S * np.arange(1, len(answers_S) + 1)
+    computed_S = shape.forward_flops(tokens=answers_S, headed=answers_S, seen=own_prompts_S + own_S)
+    reads_S = weights + (held_prompts_S + own_S) * cached
+    return prefill + float(np.maximum(reads_S / speed.bandwidth, computed_S / speed.flops).sum())
+
+
+def _live(rows: Sequence[tuple[int, int]], *, weighted: bool) -> np.ndarray:
+    """Return how many (prompt, length) rows are longer than each decode step 1, 2, …; their prompts' tokens where weighted."""
+    prompts, lengths = np.array(rows, dtype=np.int64).reshape(-1, 2).T
+    ending = np.bincount(lengths, weights=prompts if weighted else None, minlength=2).astype(np.float64)
+    return ending[::-1].cumsum()[::-1][2:]

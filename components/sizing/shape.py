@@ -8,9 +8,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from components.errors import DataError, SettingsError
+
+if TYPE_CHECKING:
+    import numpy as np
 
 FAMILIES = {"qwen3": (True, False), "qwen2": (False, True), "llama": (False, False)}  # norms on query and key heads; biases on q, k and v
 KEYS = {
@@ -18,6 +21,7 @@ KEYS = {
     "intermediate": "intermediate_size", "vocabulary": "vocab_size",
 }  # fmt: skip
 LARGEST = 10_000_000
+Counts = TypeVar("Counts", float, "np.ndarray")
 
 
 @dataclass(frozen=True)
@@ -65,12 +69,12 @@ class DecoderShape:
         """Bytes of keys and values a token: 2 · L · K · S · bytes (arXiv:2305.13245: grouped heads)."""
         return 2 * self.layers * self.key_value_heads * self.head_size * bytes_per_value
 
-    def forward_flops(self, *, tokens: float, headed: float, seen: float) -> float:
+    def forward_flops(self, *, tokens: Counts, headed: Counts, seen: Counts) -> Counts:
         """Operations of a forward pass: 2 · body a token, 2 · head a token whose logits are needed, 4 · L · H · S a pair attended.
 
         2N a token: arXiv:2001.08361 §2.1; attention: arXiv:2204.02311 appendix B, here with the keys really seen.
 
-        Args:
+        Args: each a number, or arrays of one length for as many passes at once.
             tokens: tokens passed.
             headed: tokens whose logits are computed.
             seen: (query, key) pairs attended, over all tokens.

@@ -6,10 +6,15 @@ import shutil
 import pytest
 
 from components.errors import UserError
-from components.provenance.usage import seen_by, who_used
+from components.provenance.usage import who_used
 from components.provenance.uses import USES
 
 TRAINED = ("trained", "perhaps", "unknown")
+
+
+def seen_by(answer, *, effects):
+    """Return the names of the holders one of whose models has one of the effects."""
+    return [holder["name"] for holder in answer["holders"] if set(holder["effects"].values()) & set(effects)]
 
 
 def sightings(answer, name):
