@@ -164,37 +164,30 @@ def test_a_measure_decides_which_weights_are_kept_whatever_the_loss_says(tiny_mo
     assert len(seen) == 5
 
 
-class _PoisoningRecorder(Recorder):
-    """Does something to the model after the metrics of a step, as a fault of the hardware would."""
-
-    def __init__(self, folder, *, after, poison):
-        super().__init__(folder)
-        self.after, self.poison = after, poison
-
-    def metrics(self, values, *, step):
-        super().metrics(values, step=step)
-        if step == self.after:
-            self.poison()
-
-
 def _evidence(folder):
     return json.loads((folder / "checkpoints" / "diverged.json").read_text())
 
 
-def _tune_poisoned(model, tokenizer, folder, *, after, poison, **changes):
-    return tune(
-        model, tokenizer, _samples(), settings=_settings(**changes), seed=3, checkpoints=CheckpointFolder(folder / "checkpoints", key="k"),
-        recorder=_PoisoningRecorder(folder / "record", after=after, poison=poison),
-    )  # fmt: skip
+@pytest.fixture
+def tune_poisoned(acting_recorder):
+    """Return a tuning whose model something happens to after one step, as a fault of the hardware would."""
+
+    def attempt(model, tokenizer, folder, *, after, poison, **changes):
+        return tune(
+            model, tokenizer, _samples(), settings=_settings(**changes), seed=3, checkpoints=CheckpointFolder(folder / "checkpoints", key="k"),
+            recorder=acting_recorder(folder / "record", after=after, act=poison),
+        )  # fmt: skip
+
+    return attempt
 
 
-def test_a_poisoned_weight_stops_the_run_and_the_evidence_is_kept(tiny_model, tiny_tokenizer, tmp_path):
+def test_a_poisoned_weight_stops_the_run_and_the_evidence_is_kept(tiny_model, tiny_tokenizer, tmp_path, tune_poisoned):
     def poison():
         with torch.no_grad():
             tiny_model.model.norm.weight[0] = math.nan
 
     with pytest.raises(Diverged, match=r"step 5: loss nan.*kept: the state after step 4; evidence: .*diverged\.json"):
-        _tune_poisoned(tiny_model, tiny_tokenizer, tmp_path, after=5, poison=poison)
+        tune_poisoned(tiny_model, tiny_tokenizer, tmp_path, after=5, poison=poison)
     evidence = _evidence(tmp_path)
     recorded = [entry["values"]["loss"] for entry in read_record(tmp_path / "record") if entry["kind"] == "metrics"]
     assert (evidence["step"], evidence["last_good_step"], evidence["values"]["loss"], evidence["values"]["gradient_norm"]) == (5, 4, "nan", "nan")
@@ -205,34 +198,34 @@ def test_a_poisoned_weight_stops_the_run_and_the_evidence_is_kept(tiny_model, ti
     assert all(tensor.isfinite().all() for tensor in checkpoint.tensors.values())
 
 
-def test_weights_that_are_no_numbers_are_never_saved(tiny_model, tiny_tokenizer, tmp_path):
+def test_weights_that_are_no_numbers_are_never_saved(tiny_model, tiny_tokenizer, tmp_path, tune_poisoned):
     def poison():  # in mid-step: after the step's loss was found sound, before its checkpoint
         with torch.no_grad():
             tiny_model.model.norm.weight[0] = math.inf
 
     with pytest.raises(Diverged, match=r"step 3: model\.model\.norm\.weight and 0 more hold.*after step 2"):
-        _tune_poisoned(tiny_model, tiny_tokenizer, tmp_path, after=4, poison=poison)
+        tune_poisoned(tiny_model, tiny_tokenizer, tmp_path, after=4, poison=poison)
     assert CheckpointFolder(tmp_path / "checkpoints", key="k").newest_step() == 2
     with pytest.raises(Diverged, match="hold values that are no numbers"):  # and not handed on at the end
-        _tune_poisoned(tiny_model, tiny_tokenizer, tmp_path / "end", after=8, poison=poison)
+        tune_poisoned(tiny_model, tiny_tokenizer, tmp_path / "end", after=8, poison=poison)
 
 
-def test_a_gradient_that_is_no_number_stops_before_the_weights_are_touched(tiny_model, tiny_tokenizer, tmp_path):
+def test_a_gradient_that_is_no_number_stops_before_the_weights_are_touched(tiny_model, tiny_tokenizer, tmp_path, tune_poisoned):
     # The loss is finite, its gradient is not: as when a derivative overflows.
     tiny_model.lm_head.weight.register_hook(lambda gradient: gradient * math.nan)
     before = _weights(tiny_model).clone()
     with pytest.raises(Diverged, match=r"step 0: loss \d.*gradient norm nan"):
-        _tune_poisoned(tiny_model, tiny_tokenizer, tmp_path, after=-1, poison=None)
+        tune_poisoned(tiny_model, tiny_tokenizer, tmp_path, after=-1, poison=None)
     assert torch.equal(_weights(tiny_model), before)
 
 
-def test_a_loss_spike_stops_the_run(tiny_model, tiny_tokenizer, tmp_path):
+def test_a_loss_spike_stops_the_run(tiny_model, tiny_tokenizer, tmp_path, tune_poisoned):
     def poison():
         with torch.no_grad():
             tiny_model.lm_head.weight.mul_(-30.0)
 
     with pytest.raises(Diverged, match=r"step 25: loss \d+.* \(mean loss of the 20 steps before"):
-        _tune_poisoned(tiny_model, tiny_tokenizer, tmp_path, after=25, poison=poison, steps=40)
+        tune_poisoned(tiny_model, tiny_tokenizer, tmp_path, after=25, poison=poison, steps=40)
     evidence = _evidence(tmp_path)
     assert evidence["values"]["loss"] > sum(evidence["losses_before"]) / 20 + evidence["values"]["spike_limit"]
     assert evidence["values"]["gradient_norm"] > 0.0

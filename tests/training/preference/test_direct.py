@@ -200,20 +200,7 @@ def test_a_loss_that_is_no_number_stops_before_the_weights_are_touched(tmp_path,
     assert torch.equal(weights(model).nan_to_num(9.0), before.nan_to_num(9.0))
 
 
-class ActingRecorder(Recorder):
-    """Does something after the metrics of one step."""
-
-    def __init__(self, folder, *, after, act):
-        super().__init__(folder)
-        self.after, self.act = after, act
-
-    def metrics(self, values, *, step):
-        super().metrics(values, step=step)
-        if step == self.after:
-            self.act()
-
-
-def test_a_poisoned_weight_stops_the_run_and_the_evidence_is_kept(tmp_path, toy_model, toy_tokenizer, toy_pairs, direct_settings):
+def test_a_poisoned_weight_stops_the_run_and_the_evidence_is_kept(tmp_path, acting_recorder, toy_model, toy_tokenizer, toy_pairs, direct_settings):
     model, pairs = toy_model(), toy_pairs(24, 1)
 
     def poison():
@@ -223,19 +210,19 @@ def test_a_poisoned_weight_stops_the_run_and_the_evidence_is_kept(tmp_path, toy_
     with pytest.raises(Diverged, match=r"step 4: .*loss is nan.*kept: the state after step 3; evidence: .*diverged\.json"):
         tune_on_preferences(
             model, toy_tokenizer, pairs, settings=direct_settings(steps=8, checkpoint_every=3), seed=1,
-            recorder=ActingRecorder(tmp_path, after=3, act=poison), checkpoints=CheckpointFolder(tmp_path / "checkpoints", key="k"),
+            recorder=acting_recorder(tmp_path, after=3, act=poison), checkpoints=CheckpointFolder(tmp_path / "checkpoints", key="k"),
         )  # fmt: skip
     evidence = json.loads((tmp_path / "checkpoints" / "diverged.json").read_text())
     assert (evidence["step"], evidence["last_good_step"], evidence["values"]["loss"], len(evidence["losses_before"])) == (4, 3, "nan", 4)
     assert evidence["batch"] and set(evidence["batch"]) <= {pair.id for pair in pairs}
 
 
-def test_told_to_stop_the_run_goes_on_later_to_the_same_weights(tmp_path, toy_model, toy_tokenizer, toy_pairs, direct_settings):
+def test_told_to_stop_the_run_goes_on_later_to_the_same_weights(tmp_path, acting_recorder, toy_model, toy_tokenizer, toy_pairs, direct_settings):
     def attempt(folder, after):
         model = toy_model()
         tune_on_preferences(
             model, toy_tokenizer, toy_pairs(24, 1), settings=direct_settings(steps=8, checkpoint_every=50), seed=1, validation=toy_pairs(9, 2),
-            recorder=ActingRecorder(folder, after=after, act=lambda: os.kill(os.getpid(), signal.SIGTERM)),
+            recorder=acting_recorder(folder, after=after, act=lambda: os.kill(os.getpid(), signal.SIGTERM)),
             checkpoints=CheckpointFolder(folder / "checkpoints", key="k"),
         )  # fmt: skip
         return weights(model)

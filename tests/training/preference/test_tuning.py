@@ -155,29 +155,22 @@ def test_a_checkpoint_of_pairs_whose_texts_changed_is_refused(tmp_path, tokenize
             )  # fmt: skip
 
 
-class ActingRecorder(Recorder):
-    """Does something after the metrics of one step."""
+@pytest.fixture
+def tune_acting(acting_recorder):
+    """Return a tuning that does something after one step; it returns the weights."""
 
-    def __init__(self, folder, *, after: int, act) -> None:
-        super().__init__(folder)
-        self.after, self.act = after, act
+    def attempt(model, tokenizer, folder, *, after, act, steps=12):
+        tune_reward_model(
+            model, tokenizer, make_pairs(40, seed=1), settings=settings(steps=steps, checkpoint_every=5), centring=0.01, margin_scale=1.0,
+            seed=5, recorder=acting_recorder(folder, after=after, act=act), name="toy", checkpoints=CheckpointFolder(folder / "checkpoints", key="k"),
+        )  # fmt: skip
+        return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
 
-    def metrics(self, values, *, step):
-        super().metrics(values, step=step)
-        if step == self.after:
-            self.act()
-
-
-def _tune_acting(model, tokenizer, folder, *, after, act, steps=12):
-    tune_reward_model(
-        model, tokenizer, make_pairs(40, seed=1), settings=settings(steps=steps, checkpoint_every=5), centring=0.01, margin_scale=1.0,
-        seed=5, recorder=ActingRecorder(folder, after=after, act=act), name="toy", checkpoints=CheckpointFolder(folder / "checkpoints", key="k"),
-    )  # fmt: skip
-    return torch.cat([parameter.detach().flatten() for parameter in model.parameters()])
+    return attempt
 
 
 @pytest.mark.parametrize(("factor", "after", "reason"), [(float("nan"), 6, "loss nan"), (-3000.0, 25, r"loss \d+.*mean loss of the 20")])
-def test_poisoned_weights_stop_the_tuning_and_the_evidence_is_kept(tmp_path, tokenizer, factor, after, reason):
+def test_poisoned_weights_stop_the_tuning_and_the_evidence_is_kept(tmp_path, tokenizer, tune_acting, factor, after, reason):
     model = reward_model(tokenizer)
 
     def act():
@@ -185,18 +178,18 @@ def test_poisoned_weights_stop_the_tuning_and_the_evidence_is_kept(tmp_path, tok
             model.score.weight.mul_(factor)
 
     with pytest.raises(Diverged, match=rf"step {after + 1}: reward model toy: {reason}.*evidence: .*diverged\.json"):
-        _tune_acting(model, tokenizer, tmp_path, after=after, act=act, steps=40)
+        tune_acting(model, tokenizer, tmp_path, after=after, act=act, steps=40)
     evidence = json.loads((tmp_path / "checkpoints" / "diverged.json").read_text())
     assert (evidence["step"], evidence["last_good_step"]) == (after + 1, after // 5 * 5)
     assert len(evidence["losses_before"]) == min(20, after + 1)
     assert evidence["batch"] and set(evidence["batch"]) <= {f"1-{index}" for index in range(40)}
 
 
-def test_told_to_stop_the_tuning_goes_on_later_to_the_same_weights(tmp_path, tokenizer):
-    expected = _tune_acting(reward_model(tokenizer), tokenizer, tmp_path / "whole", after=-1, act=None)
+def test_told_to_stop_the_tuning_goes_on_later_to_the_same_weights(tmp_path, tokenizer, tune_acting):
+    expected = tune_acting(reward_model(tokenizer), tokenizer, tmp_path / "whole", after=-1, act=None)
     with stop_signals(grace_seconds=30), pytest.raises(Preempted, match="saved after step 4 of 12"):
-        _tune_acting(reward_model(tokenizer), tokenizer, tmp_path / "cut", after=3, act=lambda: os.kill(os.getpid(), signal.SIGTERM))
-    assert torch.equal(_tune_acting(reward_model(tokenizer), tokenizer, tmp_path / "cut", after=-1, act=None), expected)
+        tune_acting(reward_model(tokenizer), tokenizer, tmp_path / "cut", after=3, act=lambda: os.kill(os.getpid(), signal.SIGTERM))
+    assert torch.equal(tune_acting(reward_model(tokenizer), tokenizer, tmp_path / "cut", after=-1, act=None), expected)
     assert _metrics(tmp_path / "cut") == _metrics(tmp_path / "whole")
 
 
