@@ -11,7 +11,6 @@ higher; beside it stands the share of the number type's own best rate.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from time import perf_counter
 
 import torch
 
@@ -19,6 +18,7 @@ from bench.training.ours import sft_turn
 from bench.training.plan import PRECISIONS, SIZES
 from bench.training.works import Place
 from components.settings.training import ModelSettings
+from components.sizing import machine
 from components.training.supervised.examples import Example, chat_examples
 
 SHAPES = ((1024, 1024, 1024), (2048, 2048, 2048), (4096, 1024, 4096), (4096, 4096, 1024), (8192, 512, 2048))
@@ -36,16 +36,8 @@ class PeakShare:
 
 def product_rate(dtype: torch.dtype, *, seconds: float, shapes: Sequence[tuple[int, int, int]] = SHAPES) -> float:
     """Return the best GFLOP/s of m × k times k × n products; each shape is repeated for `seconds`, its fastest counts."""
-    best = 0.0
-    for m, k, n in shapes:
-        left, right = torch.ones(m, k, dtype=dtype), torch.ones(k, n, dtype=dtype)
-        result = left @ right
-        until = perf_counter() + seconds
-        while perf_counter() < until:
-            started = perf_counter()
-            torch.mm(left, right, out=result)
-            best = max(best, 2e-9 * m * k * n / (perf_counter() - started))
-    return best
+    name = str(dtype).removeprefix("torch.")
+    return 1e-9 * max(machine.product_rate(name, "cpu", seconds=seconds, product=shape) for shape in shapes)
 
 
 def step_flops(shape: ModelSettings, examples: Sequence[Example], *, vocabulary: int) -> float:

@@ -48,11 +48,11 @@ def measure_machine(*, threads: int) -> MachineSpeed:
     return MachineSpeed(*(product_rate(dtype, "cpu", seconds=LONG_SECONDS) for dtype in ("float32", "bfloat16")), read_rate("cpu", seconds=LONG_SECONDS))
 
 
-def product_rate(dtype: str, device: str, *, seconds: float) -> float:
-    """Return operations a second of the fastest of the products tried for `seconds`."""
+def product_rate(dtype: str, device: str, *, seconds: float, product: tuple[int, int, int] | None = None) -> float:
+    """Return operations a second of the fastest of the products tried for `seconds`; rows, inner and columns as `PRODUCTS` where None."""
     import torch
 
-    rows, inner, columns = PRODUCTS[torch.device(device).type]
+    rows, inner, columns = product or PRODUCTS[torch.device(device).type]
     generator = torch.Generator(device=device).manual_seed(0)  # its own, so that nobody else's numbers move
     left, right = (
         torch.randn(size, generator=generator, device=device).to(getattr(torch, dtype)) for size in ((rows, inner), (inner, columns))
