@@ -29,11 +29,13 @@ class RunSpeed:
         """Return products and bytes a second."""
         if self.gigaflops and self.gigabytes:
             return self.gigaflops * GIGA, self.gigabytes * GIGA
-        from components.modeling.precision import resolve_precision
+        import torch
+
+        from components.modeling.precision import products_in
         from components.sizing.machine import measure_machine
 
         found = measure_machine(threads=self.threads or len(os.sched_getaffinity(0)))
-        flops = found.bfloat16 if resolve_precision(self.precision) == "bfloat16" else found.float32  # type: ignore[arg-type]
+        flops = found.bfloat16 if products_in(self.precision).dtype is torch.bfloat16 else found.float32  # type: ignore[arg-type]
         return self.gigaflops * GIGA or flops, self.gigabytes * GIGA or found.bandwidth
 
 

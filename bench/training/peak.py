@@ -6,7 +6,7 @@
 The embedding costs no product, and logits are made for target tokens alone, so they are counted so; recomputed logits are
 not counted. The time is that of the supervised loop, optimiser included, on the bench's conversations at the largest size.
 The peak is the best rate over large products in the same run and with the same threads, float32 or bfloat16, whichever is
-higher; beside it stands the share of the number type's own best rate.
+higher; beside it stands the share of the best rate of the type it is multiplied in (components/modeling/precision.py).
 """
 
 from collections.abc import Sequence
@@ -17,6 +17,7 @@ import torch
 from bench.training.ours import sft_turn
 from bench.training.plan import PRECISIONS, SIZES
 from bench.training.works import Place
+from components.modeling.precision import products_in
 from components.settings.training import ModelSettings
 from components.sizing import machine
 from components.training.supervised.examples import Example, chat_examples
@@ -60,5 +61,6 @@ def peak_shares(place: Place) -> list[PeakShare]:
     for name in PRECISIONS:
         model = place.load("plain")
         seconds = sorted(sft_turn(model, examples, batch=plan.sft_batch, precision=name)["seconds"] for _ in range(plan.pairs))  # type: ignore[arg-type]
-        shares.append(PeakShare(name, 1e-9 * flops / seconds[len(seconds) // 2], peaks[name], max(peaks.values())))
+        own = str(products_in(name).dtype).removeprefix("torch.")  # type: ignore[arg-type]
+        shares.append(PeakShare(name, 1e-9 * flops / seconds[len(seconds) // 2], peaks[own], max(peaks.values())))
     return shares

@@ -93,7 +93,7 @@ class Decoding:
 
     def _draw(self, step: int) -> tuple[Tensor, Tensor]:
         """Return each row's next token and its log-probability at the sampling temperature."""
-        logits_RV = functional.linear(self.hidden.to(self.weights.dtype), self.head_VD).float()
+        logits_RV = functional.linear(self.weights.products.operand(self.hidden), self.head_VD).float()
         return draw_tokens(logits_RV, self.numbers[self.row, step], temperature=self.options.temperature)
 
     def _compact(self, tokens: Tensor, *, filled: int) -> Tensor:

@@ -53,7 +53,7 @@ class NativeSampler:
     ) -> list[list[Completion]]:
         """Return `options.samples` completions of every prompt, in the prompts' order."""
         weights = decoder_weights(self.model, precision=self.precision, adapters="merged")
-        head_VD = self.model.get_output_embeddings().weight.to(weights.dtype)
+        head_VD = weights.products.operand(self.model.get_output_embeddings().weight)
         keys = row_keys(prompts, samples=options.samples, seed=options.seed)
         order = sorted(range(len(prompts)), key=lambda index: (len(prompts[index]), index))
         size = max(1, self.rows // options.samples)

@@ -20,7 +20,7 @@ from components.modeling.adapters import LowRank
 from components.modeling.attention import attend_packed, rotated_heads
 from components.modeling.fused import gated_silu, normalise
 from components.modeling.packing import PackedBatch
-from components.modeling.precision import Precision
+from components.modeling.precision import Precision, Products
 from components.modeling.weights import AdapterUse, DecoderWeights, LayerWeights, decoder_weights
 
 if TYPE_CHECKING:
@@ -90,23 +90,24 @@ def rotary_tables(weights: DecoderWeights, positions_T: Tensor) -> tuple[Tensor,
 def project_heads(hidden_TD: Tensor, layer: LayerWeights, weights: DecoderWeights) -> Tensor:
     """Return raw queries, keys and values, (tokens, heads + 2 key-value heads, size)."""
     normed = normalise(hidden_TD, epsilon=weights.norm_epsilon, dtype=weights.dtype)
-    joined = _multiply(normed, layer.query_key_value, layer.adapters.query_key_value, bias=layer.query_key_value_bias)
+    joined = _multiply(normed, layer.query_key_value, layer.adapters.query_key_value, products=layer.products, bias=layer.query_key_value_bias)
     return joined.unflatten(-1, (-1, weights.shape.size))
 
 
 def attention_output(attended_TD: Tensor, layer: LayerWeights) -> Tensor:
     """Return the attention part of a layer, before its residual sum, from the attended values (tokens, heads · size)."""
-    return _multiply(attended_TD, layer.output, layer.adapters.output)
+    return _multiply(attended_TD, layer.output, layer.adapters.output, products=layer.products)
 
 
 def feed_forward(hidden_TD: Tensor, layer: LayerWeights, weights: DecoderWeights) -> Tensor:
     """Return the gated feed-forward part of a layer, before its residual sum."""
     normed = normalise(hidden_TD, epsilon=weights.norm_epsilon, dtype=weights.dtype)
-    gated = gated_silu(_multiply(normed, layer.gate_up, layer.adapters.gate_up))
-    return _multiply(gated, layer.down, layer.adapters.down)
+    gated = gated_silu(_multiply(normed, layer.gate_up, layer.adapters.gate_up, products=layer.products))
+    return _multiply(gated, layer.down, layer.adapters.down, products=layer.products)
 
 
-def _multiply(values: Tensor, matrix: Tensor, change: LowRank | None, *, bias: Tensor | None = None) -> Tensor:
+def _multiply(values: Tensor, matrix: Tensor, change: LowRank | None, *, products: Products, bias: Tensor | None = None) -> Tensor:
     """Return values · matrixᵀ, a low-rank change of the matrix added as two thin products."""
+    values = products.operand(values)
     product = functional.linear(values, matrix, bias)
-    return product if change is None else product + functional.linear(functional.linear(values, change.down), change.up)
+    return product if change is None else product + functional.linear(products.operand(functional.linear(values, change.down)), change.up)

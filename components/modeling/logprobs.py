@@ -16,7 +16,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
-from components.modeling.precision import Precision, dtype_of
+from components.modeling.precision import Precision, products_in
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -58,8 +58,8 @@ def head_logprobs(
     weight_VD: Tensor, hidden_TD: Tensor, targets_T: Tensor, *, temperature: float, precision: Precision, with_entropy: bool
 ) -> tuple[Tensor, Tensor]:
     """Do `logprobs_and_entropy` with the head's weight, (vocabulary, hidden)."""
-    dtype = dtype_of(precision)
-    return _SelectedLogprobs.apply(hidden_TD.to(dtype), weight_VD.to(dtype), targets_T, temperature, with_entropy)
+    products = products_in(precision)
+    return _SelectedLogprobs.apply(products.operand(hidden_TD), products.operand(weight_VD), targets_T, temperature, with_entropy)
 
 
 class _SelectedLogprobs(torch.autograd.Function):

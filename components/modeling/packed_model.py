@@ -17,7 +17,7 @@ from components.modeling.adapters import has_adapters
 from components.modeling.forward import final_norm, forward_layer, rotary_tables
 from components.modeling.logprobs import head_logprobs
 from components.modeling.packing import PackedBatch
-from components.modeling.precision import Precision, dtype_of
+from components.modeling.precision import Precision, products_in
 from components.modeling.weights import DecoderWeights, head_shape, layer_weights, refuse_unsupported
 
 if TYPE_CHECKING:
@@ -53,7 +53,7 @@ class PackedLayer(nn.Module):
         """Return (tokens, hidden); what is recomputed lies within, where the engine has gathered the weights."""
 
         def run(hidden_TD: Tensor) -> Tensor:
-            weights = layer_weights(self.layer, numbers.shape, numbers.dtype)
+            weights = layer_weights(self.layer, numbers.shape, numbers.products)
             return forward_layer(hidden_TD, layer=weights, weights=numbers, rotary=rotary, batch=batch)
 
         if recompute and torch.is_grad_enabled():
@@ -130,5 +130,5 @@ class PackedModel(nn.Module):
         none = self.inverse_frequencies.new_empty(0)
         return DecoderWeights(
             embedding=none, layers=(), final_norm=none, shape=head_shape(self.config), norm_epsilon=self.config.rms_norm_eps,
-            inverse_frequencies=self.inverse_frequencies.float(), dtype=dtype_of(precision),
+            inverse_frequencies=self.inverse_frequencies.float(), products=products_in(precision),
         )  # fmt: skip

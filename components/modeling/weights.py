@@ -1,7 +1,8 @@
 """A decoder's weights as our forward reads them: the module's own parameters, q/k/v and gate/up joined, cast once a pass.
 
 Casting and joining are part of the graph, so gradients reach the module's float32 parameters: bfloat16 here means
-float32 master weights, products in bfloat16, norms, softmax and residual stream in float32.
+float32 master weights, products in bfloat16 (`precision.py`: on what hardware how), norms, softmax and residual stream in
+float32.
 
 Three families of one shape: Qwen3 (norms on query and key heads), Qwen2 (biases on q/k/v) and Llama (neither). The norm
 before a matrix is folded into its columns, and the 1/√(head size) of the scores into the query norm, or, where there is
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from components.errors import SettingsError
 from components.modeling.adapters import LowRank, low_rank_of
 from components.modeling.attention import HeadShape
-from components.modeling.precision import Precision, dtype_of
+from components.modeling.precision import Precision, Products, products_in
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -47,6 +48,7 @@ class LayerWeights:
     output: Tensor  # (hidden, heads * head size)
     gate_up: Tensor  # (2 * intermediate, hidden)
     down: Tensor  # (hidden, intermediate)
+    products: Products
     query_key_value_bias: Tensor | None = None
     adapters: LayerAdapters = LayerAdapters()
 
@@ -61,7 +63,12 @@ class DecoderWeights:
     shape: HeadShape
     norm_epsilon: float
     inverse_frequencies: Tensor  # (head size / 2,), float32
-    dtype: torch.dtype
+    products: Products
+
+    @property
+    def dtype(self) -> torch.dtype:
+        """The pass's dtype: of its matrices, and of all activations but the residual stream."""
+        return self.products.dtype
 
 
 def decoder_weights(model: "PreTrainedModel", *, precision: Precision, adapters: AdapterUse = "apart") -> DecoderWeights:
@@ -72,17 +79,17 @@ def decoder_weights(model: "PreTrainedModel", *, precision: Precision, adapters:
     Raises:
         SettingsError: another architecture, or a variant of one that this forward does not compute.
     """
-    config, dtype = model.config, dtype_of(precision)
+    config, products = model.config, products_in(precision)
     refuse_unsupported(config)
     decoder = model.base_model
     return DecoderWeights(
         embedding=decoder.embed_tokens.weight,
-        layers=tuple(layer_weights(layer, head_shape(config), dtype, adapters=adapters) for layer in decoder.layers),
+        layers=tuple(layer_weights(layer, head_shape(config), products, adapters=adapters) for layer in decoder.layers),
         final_norm=decoder.norm.weight,
         shape=head_shape(config),
         norm_epsilon=config.rms_norm_eps,
         inverse_frequencies=decoder.rotary_emb.inv_freq.float(),
-        dtype=dtype,
+        products=products,
     )
 
 
@@ -92,25 +99,26 @@ def head_shape(config: object) -> HeadShape:
     return HeadShape(config.num_attention_heads, config.num_key_value_heads, size, config.rms_norm_eps)  # type: ignore[attr-defined]
 
 
-def layer_weights(layer: nn.Module, shape: HeadShape, dtype: torch.dtype, *, adapters: AdapterUse = "apart") -> LayerWeights:
+def layer_weights(layer: nn.Module, shape: HeadShape, products: Products, *, adapters: AdapterUse = "apart") -> LayerWeights:
     """Read one decoder layer."""
     attention, mlp = layer.self_attn, layer.mlp
     projections = (attention.q_proj, attention.k_proj, attention.v_proj)
     head_norms = _head_norms(attention, shape)
     rows = _query_scale(attention, shape) if head_norms is None else None
     bias = None if attention.q_proj.bias is None else torch.cat([linear.bias for linear in projections])
-    fold = {"dtype": dtype, "adapters": adapters}
+    fold = {"products": products, "adapters": adapters}
     query_key_value, qkv_change = _matrix(projections, columns=layer.input_layernorm.weight, rows=rows, **fold)
     output, output_change = _matrix((attention.o_proj,), **fold)
     gate_up, gate_change = _matrix((mlp.gate_proj, mlp.up_proj), columns=layer.post_attention_layernorm.weight, **fold)
     down, down_change = _matrix((mlp.down_proj,), **fold)
     return LayerWeights(
         query_key_value=query_key_value,
-        head_norms=None if head_norms is None else head_norms.to(dtype),
+        head_norms=None if head_norms is None else head_norms.to(products.dtype),
         output=output,
         gate_up=gate_up,
         down=down,
-        query_key_value_bias=None if bias is None else (bias if rows is None else bias * rows).to(dtype),
+        products=products,
+        query_key_value_bias=None if bias is None else (bias if rows is None else bias * rows).to(products.dtype),
         adapters=LayerAdapters(qkv_change, output_change, gate_change, down_change),
     )
 
@@ -155,7 +163,7 @@ def _query_scale(attention: nn.Module, shape: HeadShape) -> Tensor:
 
 
 def _matrix(
-    linears: Sequence[nn.Module], *, dtype: torch.dtype, adapters: AdapterUse, columns: Tensor | None = None, rows: Tensor | None = None
+    linears: Sequence[nn.Module], *, products: Products, adapters: AdapterUse, columns: Tensor | None = None, rows: Tensor | None = None
 ) -> tuple[Tensor, LowRank | None]:
     """Join linear layers over their outputs; fold scales in; return the matrix and what adapters add to it."""
     matrix = linears[0].weight if len(linears) == 1 else torch.cat([linear.weight for linear in linears])
@@ -167,7 +175,7 @@ def _matrix(
         matrix, down = matrix * columns, down if down is None else down * columns
     if rows is not None:
         matrix, up = matrix * rows[:, None], up if up is None else up * rows[:, None]
-    return matrix.to(dtype), None if down is None or up is None else LowRank(down.to(dtype), up.to(dtype))
+    return products.operand(matrix), None if down is None or up is None else LowRank(products.operand(down), products.operand(up))
 
 
 def _joined_change(linears: Sequence[nn.Module]) -> LowRank | None:

@@ -10,7 +10,7 @@ from collections.abc import Iterator, Sequence
 from time import perf_counter
 from typing import TYPE_CHECKING
 
-from components.modeling.precision import resolve_precision
+from components.modeling.precision import products_in
 from components.recorder import TIMING
 from components.settings.training import Precision
 from components.sizing.floors import ADAPTED, TRAINED, Tree, forward_flops, generate_floor
@@ -24,12 +24,12 @@ VALUE_BYTES = {"float32": 4, "bfloat16": 2}
 
 
 class StepFloors:
-    """Floors of the steps of one model, on its device and in the number type of its products."""
+    """Floors of the steps of one model, on its device and in the number type that it multiplies in."""
 
     def __init__(self, model: "PreTrainedModel", *, precision: Precision, is_adapted: bool = False, ranks: int = 1) -> None:
         """Args: is_adapted: low-rank adapters alone are trained; ranks: processes, each as fast as this one, that share a step."""
         self.shape = config_shape(model.config.to_dict(), source="the model's config")
-        self.dtype = resolve_precision(precision)
+        self.dtype = str(products_in(precision).dtype).removeprefix("torch.")
         self.device = str(model.device)
         self.passes = ADAPTED if is_adapted else TRAINED
         self.ranks = ranks

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from components.errors import StorageError
 from components.modeling.adapters import frozen_digest, load_trained_state, trained_state
-from components.modeling.precision import Precision, dtype_of
+from components.modeling.precision import Precision, products_in
 from components.settings.training import OptimiserSettings
 from components.training.muon import Muon
 from components.training.parts import whole_tensor
@@ -95,7 +95,7 @@ def create_optimiser(model: "Module", settings: OptimiserSettings, *, precision:
         parts.append(torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas, fused=True))
     if layers:
         group = {"params": layers, "rate_share": 1.0}
-        rule = {"momentum": 0.95, "weight_decay": settings.weight_decay, "dtype": dtype_of(precision)}
+        rule = {"momentum": 0.95, "weight_decay": settings.weight_decay, "dtype": products_in(precision).dtype}
         parts.append(Muon([group], lr=settings.learning_rate, **rule))
     return MatrixOptimiser(parts, frozen=frozen_digest(model))
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from components.errors import SettingsError
-from components.modeling import attention
+from components.modeling import attention, precision
 from components.modeling.forward import forward_packed
 from components.modeling.packing import answer_targets, pack_sequences, pack_trees
 
@@ -87,12 +87,29 @@ def test_a_sequence_does_not_see_its_neighbours(tiny_model):
     torch.testing.assert_close(together, elsewhere, rtol=0, atol=1e-6)
 
 
-def test_bfloat16_stays_near_float32(tiny_model):
+@pytest.mark.parametrize("has_units", [True, False], ids=["bfloat16 units", "rounded operands"])
+def test_bfloat16_stays_near_float32(tiny_model, monkeypatch, has_units):
+    monkeypatch.setattr(precision, "has_fast_bfloat16", lambda: has_units)
     batch = pack_sequences(_sequences((30, 20)))
     exact, rounded = (forward_packed(tiny_model, batch, precision=name) for name in ("float32", "bfloat16"))
     # bfloat16 keeps 8 bits: about 0.4 % a product, a few per cent over two layers.
     assert (rounded - exact).norm() / exact.norm() < 0.03
     assert not torch.equal(rounded, exact)
+
+
+def test_rounded_operands_lose_less_than_bfloat16_units_and_give_their_gradients(tiny_model, monkeypatch):
+    batch = pack_sequences(_sequences((30, 20)))
+    found = {}
+    for name, number_type, has_units in (("exact", "float32", True), ("units", "bfloat16", True), ("rounded", "bfloat16", False)):
+        monkeypatch.setattr(precision, "has_fast_bfloat16", lambda has_units=has_units: has_units)
+        hidden_TD = forward_packed(tiny_model, batch, precision=number_type)
+        hidden_TD.square().sum().backward()
+        found[name] = {"hidden": hidden_TD.detach(), **_gradients(tiny_model)}
+    exact = found.pop("exact")
+    off = {name: {key: float((value - exact[key]).norm() / exact[key].norm()) for key, value in values.items()} for name, values in found.items()}
+    assert off["rounded"]["hidden"] < off["units"]["hidden"]
+    assert sum(off["rounded"].values()) < sum(off["units"].values())
+    assert max(off["rounded"].values()) < 0.05
 
 
 def test_backward_is_deterministic_on_two_threads(tiny_model):

@@ -3,7 +3,8 @@
 import pytest
 import torch
 
-from components.modeling.precision import dtype_of, prefers_bfloat16, resolve_precision
+from components.modeling import precision
+from components.modeling.precision import Products, dtype_of, prefers_bfloat16, products_in, resolve_precision
 
 
 @pytest.mark.parametrize(
@@ -25,3 +26,26 @@ def test_an_explicit_precision_is_kept_and_auto_is_one_of_them():
     assert dtype_of("bfloat16") is torch.bfloat16
     assert dtype_of("auto") is dtype_of(resolve_precision("auto"))
     assert resolve_precision("auto") in ("float32", "bfloat16")
+
+
+@pytest.mark.parametrize(
+    ("name", "has_units", "expected"),
+    [
+        ("float32", True, Products(torch.float32)),
+        ("float32", False, Products(torch.float32)),
+        ("bfloat16", True, Products(torch.bfloat16)),
+        ("bfloat16", False, Products(torch.float32, is_rounded=True)),
+    ],
+)
+def test_bfloat16_is_multiplied_in_float32_where_its_units_are_slow_or_missing(monkeypatch, name, has_units, expected):
+    monkeypatch.setattr(precision, "has_fast_bfloat16", lambda: has_units)
+    assert products_in(name) == expected
+
+
+def test_a_rounded_operand_holds_eight_bits_and_passes_its_gradient_on_unrounded():
+    values = torch.tensor([1 + 2**-8, 1 + 2**-7, 3.0], requires_grad=True)  # 8 significant bits: the first lies half way and goes to the even one
+    rounded = Products(torch.float32, is_rounded=True).operand(values)
+    assert rounded.tolist() == [1.0, 1 + 2**-7, 3.0]
+    gradient = torch.tensor([1 + 2**-20, 0.5, -1.0])
+    rounded.backward(gradient)
+    assert torch.equal(values.grad, gradient)
