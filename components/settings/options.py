@@ -61,7 +61,7 @@ NOTES: dict[tuple[type[BaseModel], str], tuple[str, str]] = {
     (PolicySettings, "sequence_gap_limit"): ("nats a token", ""),
     (PolicySettings, "overlong_buffer"): ("tokens", "arXiv:2503.14476 eq. 13"),
     (PolicySettings, "verifier_rollouts"): ("judgements", ""),
-    (PolicySettings, "kl"): ("", "k3 arXiv:2402.03300 eq. 4"),
+    (PolicySettings, "kl"): ("", "k3 arXiv:2402.03300 eq. 4; ratio_k3 arXiv:2512.02556"),
     (PolicySettings, "scale_advantages"): ("", "group: arXiv:2402.03300; none: arXiv:2503.20783"),
     (PolicySettings, "combine_rewards"): ("", "per_reward: arXiv:2601.05242"),
     (PolicySettings, "mask_truncated"): ("", "arXiv:2503.14476 §3.4"),

@@ -4,7 +4,7 @@ With l = log(π_ref / π_θ) of the sampled token and r = π_θ / π_old:
 
     k2        l² / 2
     k3        e^l − l − 1                 (arXiv:2402.03300 eq. 4; http://joschu.net/blog/kl-approx.html)
-    ratio_k3  r · (e^l − l − 1)
+    ratio_k3  r · (e^l − l − 1)           (DeepSeek-V3.2, arXiv:2512.02556)
 
 As a value k3 is unbiased on-policy; as a loss its gradient is not that of the reverse KL. k2 and ratio×k3 give the
 true gradient (tests/training/policy/test_kl.py checks all three against the exact gradient of a categorical).

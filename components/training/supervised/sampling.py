@@ -1,8 +1,8 @@
 """Which samples each step sees: a plan made whole before the run, so that the state to resume is a step number.
 
 Every plan is a function of (sizes, settings, seed). Sources of the ideas: mixtures by exact quota (no group strays more
-than one sample from its share); curriculum with overlapping levels (arXiv:2009.03300's easy-to-hard order is the
-report's; the overlap is ours, so that early skills are not forgotten).
+than one sample from its share); curriculum with overlapping levels (easy to hard: Bengio et al. 2009,
+doi:10.1145/1553374.1553380, and the report; the overlap is ours, so that early skills are not forgotten).
 """
 
 import itertools

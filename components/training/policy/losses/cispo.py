@@ -3,8 +3,9 @@
 Every token keeps a gradient, rare turning points of reasoning too, which clipping the objective silences after one
 update. Tokens are averaged as in DAPO. The value is no estimate of the reward: only its gradient means something.
 
-The paper sets no lower bound (low 1: a weight is never below 0) and tunes the upper one without giving it; 5 is the
-bound 1 + high that ScaleRL (arXiv:2510.13786) trained with.
+The paper sets no lower bound (low 1: a weight is never below 0) and tunes the upper one without giving it. ScaleRL
+(arXiv:2510.13786) clips the weight to [0, ε_max] and finds 4, 5 and 8 alike. Here 1 + high is 5, the bound that TRL's
+documentation recommends as ScaleRL's (its `epsilon_high` is the bound itself, not its distance from 1).
 """
 
 import torch
