@@ -16,6 +16,9 @@ from components.generation.uniforms import row_keys
 
 LEAST_TEMPERATURE = 0.01  # vLLM silently raises smaller ones to it
 EnginePart = Literal["weights", "kv_cache"]
+# Share of a GPU's memory that must be free where an engine starts. By default vLLM wants 92 %, even where the cache's size is
+# given and the share is read for nothing else: it would not start beside a trainer.
+FREE_SHARE = 0.01
 SEED_BITS = 62  # seeds are signed 64-bit numbers, and the samples of a prompt count up from its own
 
 

@@ -19,6 +19,7 @@ import psutil
 
 import components
 from components.errors import ServiceError, SettingsError
+from components.generation.engine_requests import FREE_SHARE
 from components.generation.http_calls import JsonServer
 from components.generation.process_tree import GRACE_SECONDS, end_processes
 from components.generation.vllm_worker import EXTENSION
@@ -98,7 +99,7 @@ def server_command(
         raise SettingsError(f"vllm.python: {python}: no such file; make the environment with `make vllm-env`, or name another that has vLLM")
     options = {
         "model": folder, "served-model-name": model, "host": HOST, "port": port, "dtype": dtype, "max-model-len": context,
-        "max-num-seqs": settings.sequences, "kv-cache-memory-bytes": int(settings.cache_gib * 2**30),
+        "max-num-seqs": settings.sequences, "kv-cache-memory-bytes": int(settings.cache_gib * 2**30), "gpu-memory-utilization": FREE_SHARE,
         "logprobs-mode": "processed_logprobs", "generation-config": "vllm", "tensor-parallel-size": settings.workers, "worker-extension-cls": EXTENSION, "seed": 0,
     }  # fmt: skip
     words = [word for name, value in options.items() for word in (f"--{name}", str(value))]

@@ -15,9 +15,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import torch
+
 from components.errors import ServiceError
 from components.generation.call_thread import CallThread
 from components.generation.engine_requests import (
+    FREE_SHARE,
     Engine,
     EngineAnswer,
     EnginePart,
@@ -42,7 +45,6 @@ from components.generation.weight_probes import (
 from components.modeling.tokenizers import stop_ids
 
 if TYPE_CHECKING:
-    import torch
     from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
     from components.settings.generation import VllmSettings
@@ -61,7 +63,7 @@ class VllmSampler:
         *,
         vocabulary: int,
         context: int,
-        dtype: "torch.dtype",
+        dtype: torch.dtype,
         tolerance: float | None = None,
         weights: "WeightFolder | WeightBroadcast | None" = None,
         sleeps: bool = False,
@@ -105,6 +107,7 @@ class VllmSampler:
         """
         self._is_trusted = False
         if self._is_asleep:  # the weights' memory first: the cache's is not there while both copies of the weights are
+            release_cached_memory()
             self.engine.wake("weights")
         self.weights.hand_over(model, version=version, engine=self.engine)
         self.engine.call_workers("mend_tied_head", {})
@@ -135,6 +138,12 @@ class VllmSampler:
             Completion(answer.ids, answer.logprobs, answer.finish_reason, text, self.weights_version)
             for answer, text in zip(group, texts, strict=True)
         ]
+
+
+def release_cached_memory() -> None:
+    """Give back the GPU memory that torch keeps in this process for later: an engine on the same GPU cannot use it."""
+    if torch.cuda.is_available():
+        torch.cuda.empty_cache()
 
 
 class ColocatedEngine:
@@ -241,7 +250,7 @@ def _start(folder: Path, *, context: int, dtype: str, settings: "VllmSettings") 
     try:
         return LLM(
             str(folder), dtype=dtype, max_model_len=context, enforce_eager=settings.eager, enable_sleep_mode=settings.sleep, max_num_seqs=settings.sequences,
-            kv_cache_memory_bytes=int(settings.cache_gib * 2**30), logprobs_mode="processed_logprobs",
+            kv_cache_memory_bytes=int(settings.cache_gib * 2**30), gpu_memory_utilization=FREE_SHARE, logprobs_mode="processed_logprobs",
             generation_config="vllm", tensor_parallel_size=settings.workers, skip_tokenizer_init=True, worker_extension_cls=EXTENSION, seed=0,
         )  # fmt: skip
     finally:  # vLLM preloads its allocator for its own processes; those of the trainer go without

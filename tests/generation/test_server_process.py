@@ -66,5 +66,6 @@ def test_the_command_serves_by_the_native_samplers_rules(tmp_path):
     assert words[1:3] == ["-m", "vllm.entrypoints.openai.api_server"] and words[-1] == "--enforce-eager"
     assert options["--host"] == "127.0.0.1" and options["--logprobs-mode"] == "processed_logprobs"
     assert options["--generation-config"] == "vllm" and options["--kv-cache-memory-bytes"] == str(2**29)
+    assert float(options["--gpu-memory-utilization"]) < 0.1  # else no engine starts on a GPU whose memory a trainer has a tenth of
     with pytest.raises(SettingsError, match="make vllm-env"):
         server_command(tmp_path / "python", tmp_path, port=1, context=64, dtype="float32", settings=VllmSettings(), model="policy")

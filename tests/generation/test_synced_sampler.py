@@ -132,12 +132,14 @@ def test_an_engine_at_rest_draws_nothing_until_a_sync_wakes_its_weights_and_then
     call = sampler.engine.call_workers
     monkeypatch.setattr(sampler.engine, "call_workers", lambda method, arguments: (calls.append(method), call(method, arguments)))
     monkeypatch.setattr(sampler.engine, "wake", calls.append)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "empty_cache", lambda: calls.append("released"))
     before = sampler.generate([[5, 6]], OPTIONS)
     sampler.rest()
     with pytest.raises(ServiceError, match="put to sleep"):
         sampler.generate([[5, 6]], OPTIONS)
     sampler.sync(tiny_model, version=0)
-    assert calls == ["weights", "reload_weights", "mend_tied_head", "kv_cache"]
+    assert calls == ["released", "weights", "reload_weights", "mend_tied_head", "kv_cache"]
     assert sampler.generate([[5, 6]], OPTIONS) == before
 
 
