@@ -18,6 +18,7 @@ from components.sizing.machine import DeviceSpeed, device_speed
 from components.sizing.shape import config_shape
 
 if TYPE_CHECKING:
+    import torch
     from transformers import PreTrainedModel
 
 VALUE_BYTES = {"float32": 4, "bfloat16": 2}
@@ -51,6 +52,15 @@ class StepFloors:
     def generate(self, trees: Sequence[Tree]) -> float:
         """Return the seconds of one rollout; see `generate_floor`."""
         return generate_floor(self.shape, trees, speed=self.speed, value_bytes=VALUE_BYTES[self.dtype])
+
+
+def settled_clock(device: "torch.device") -> float:
+    """Return `perf_counter()` once the device has done what it was asked: a GPU works on while its asker reads the clock."""
+    if device.type == "cuda":
+        import torch
+
+        torch.cuda.synchronize(device)
+    return perf_counter()
 
 
 class Stopwatch:

@@ -105,6 +105,7 @@ class PretendedGpu(TorchFunctionMode):
 @pytest.fixture
 def gpu(monkeypatch):
     monkeypatch.setattr(floors, "device_speed", lambda dtype, device: DeviceSpeed(1e12, 1e11))
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
     return PretendedGpu()
 
 

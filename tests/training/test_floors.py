@@ -1,5 +1,7 @@
 """What the loops record of seconds and floors: sums by hand over the steps' own tokens, and names that mark them as timings."""
 
+from time import perf_counter
+
 import pytest
 import torch
 
@@ -9,7 +11,7 @@ from components.settings.training import AdapterSettings, OptimiserSettings, Pol
 from components.sizing.floors import Tree
 from components.sizing.machine import device_speed
 from components.storage.checkpoints import CheckpointFolder
-from components.training.floors import StepFloors, Stopwatch
+from components.training.floors import StepFloors, Stopwatch, settled_clock
 from components.training.policy.collection import Collection
 from components.training.policy.floors import rollout_floors
 from components.training.policy.groups import Answer, Group, LiveGroup, PolicyPrompt
@@ -82,6 +84,15 @@ def test_a_policy_step_records_its_seconds_and_floors_and_sums_them_up(tiny_mode
         assert result.summary[f"seconds_{name}"] == pytest.approx(sum(step[f"seconds_{name}"] for step in steps))
     forward = sum(step["seconds_floor_update"] for step in steps) / (3 if adapters.rank else 4)  # with the reference's
     assert forward * device_speed("float32", "cpu").flops > 2 * StepFloors(tiny_model, precision="float32").shape.body * sum(step["packed_tokens"] for step in steps)
+
+
+def test_a_clock_is_read_when_a_gpu_has_done_its_work(monkeypatch):
+    waited = []
+    monkeypatch.setattr(torch.cuda, "synchronize", lambda device: waited.append((device, perf_counter())))
+    settled_clock(torch.device("cpu"))
+    assert waited == []
+    read = settled_clock(torch.device("cuda", 1))
+    assert [device for device, _ in waited] == [torch.device("cuda", 1)] and read > waited[0][1]
 
 
 def test_every_timing_is_named_as_one():

@@ -17,6 +17,7 @@ from transformers import PreTrainedModel
 
 from components.settings.training import PolicySettings
 from components.training.engines.engine import Engine
+from components.training.floors import settled_clock
 from components.training.policy.groups import LiveGroup
 from components.training.policy.scoring import answer_logprobs, pack_groups
 from components.training.policy.update import UpdateStatistics, policy_passes, update_policy
@@ -40,7 +41,7 @@ def update_on_rollout(
     parts = cut_evenly(groups, settings.updates_per_rollout)
     started = perf_counter()
     parts = parts[:1] + [with_old_logprobs(engine, part, settings=settings) for part in parts[1:]]
-    seconds_old = perf_counter() - started
+    seconds_old = settled_clock(engine.whole.device) - started
     updates = [
         update_policy(engine, reference, part, settings=settings, learning_rate=learning_rate) for part in parts
     ]

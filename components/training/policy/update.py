@@ -18,6 +18,7 @@ from components.settings.training import PolicySettings
 from components.training.engines.engine import Engine
 from components.training.engines.ranks import Ranks
 from components.training.engines.sharing import Pass
+from components.training.floors import settled_clock
 from components.training.policy.answer_tokens import answer_tokens, sampler_logprobs
 from components.training.policy.groups import LiveGroup, micro_batches
 from components.training.policy.importance import SamplerCorrection, sampler_correction
@@ -122,7 +123,7 @@ def accumulate_gradients(
         scoring = {"temperature": settings.temperature, "precision": settings.precision}
         with torch.no_grad():
             reference_T = answer_logprobs(reference, packed, with_entropy=False, adapters="off", **scoring)[0] if reference is not None else None
-        scored = perf_counter()
+        scored = settled_clock(engine.whole.device)
         logprobs_T, entropy_T = answer_logprobs(engine.model, packed, recompute=settings.recompute, **scoring)
         tokens = answer_tokens(batch, logprobs_T, reference_T=reference_T, entropy_T=entropy_T)
         gap_T = tokens.old_T - sampler_logprobs(batch).to(tokens.old_T.device)
@@ -167,7 +168,7 @@ def update_policy(
         raise
     started = perf_counter()
     statistics.gradient_norm = engine.step(rate=learning_rate, clip_norm=settings.optimiser.clip_norm)
-    statistics.seconds_optimiser = perf_counter() - started
+    statistics.seconds_optimiser = settled_clock(engine.whole.device) - started
     refuse_divergence(statistics, kl_limit=settings.kl_limit)
     return statistics
 
