@@ -29,6 +29,10 @@ from components.settings.recipes import RewardSource
 Columns = Mapping[str, Sequence[Any]]
 
 
+class _TooLate(BaseException):
+    """No `Exception`, so that a function's own `except Exception: return 0` cannot make a score of it."""
+
+
 @dataclass
 class UserReward:
     """One loaded reward function; `failures` counts the answers on which it raised, `first_failure` says how."""
@@ -124,18 +128,23 @@ def load_reward(source: RewardSource, *, columns: frozenset[str]) -> UserReward:
 
 @contextlib.contextmanager
 def _time_limit(seconds: float) -> Iterator[None]:
-    """Raise TimeoutError in the block after so many seconds; 0: never. Works in the main thread, where recipes run."""
+    """Raise TimeoutError after so many seconds of the block; 0: never. Works in the main thread, where recipes run.
+
+    A call into compiled code that never comes back to Python is not stopped.
+    """
     if not seconds or threading.current_thread() is not threading.main_thread():
         yield
         return
 
     def stop(number: int, frame: FrameType | None) -> None:
-        raise TimeoutError(f"took longer than timeout_seconds ({seconds:g})")
+        raise _TooLate
 
     before = signal.signal(signal.SIGALRM, stop)
     signal.setitimer(signal.ITIMER_REAL, seconds)
     try:
         yield
+    except _TooLate as late:
+        raise TimeoutError(f"took longer than timeout_seconds ({seconds:g})").with_traceback(late.__traceback__) from None
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)

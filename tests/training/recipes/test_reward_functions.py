@@ -65,7 +65,15 @@ def test_a_call_over_its_time_counts_as_raised(tmp_path):
     path.write_text("import time\ndef score(completions):\n    if 'slow' in completions:\n        time.sleep(60)\n    return [1.0] * len(completions)\n", encoding="utf-8")
     reward = load_reward(RewardSource(function=f"{path}:score", timeout_seconds=0.1), columns=COLUMNS)
     assert reward.score(["quick", "slow"], {}) == [1.0, None]
-    assert "TimeoutError: took longer than timeout_seconds (0.1)" in reward.first_failure
+    assert "reward.py:4: TimeoutError: took longer than timeout_seconds (0.1)" in reward.first_failure
+
+
+def test_a_function_that_catches_every_exception_cannot_score_what_came_too_late(tmp_path):
+    path = tmp_path / "reward.py"
+    body = "    try:\n        if 'slow' in completions:\n            time.sleep(60)\n    except Exception:\n        return [0.0] * len(completions)\n    return [1.0] * len(completions)\n"
+    path.write_text(f"import time\ndef score(completions):\n{body}", encoding="utf-8")
+    reward = load_reward(RewardSource(function=f"{path}:score", timeout_seconds=0.1), columns=COLUMNS)
+    assert reward.score(["slow", "quick"], {}) == [None, 1.0]
 
 
 @pytest.mark.parametrize(
