@@ -15,6 +15,7 @@ from components.recorder import Recorder, read_record
 from components.rewards.reward_model import RewardModel, create_reward_model, save_reward_model
 from components.settings.training import (
     AdapterSettings,
+    DirectPreferenceSettings,
     ModelSettings,
     OptimiserSettings,
     PolicySettings,
@@ -23,6 +24,7 @@ from components.settings.training import (
 from components.storage.checkpoints import CheckpointFolder
 from components.training.policy.groups import PolicyPrompt
 from components.training.policy.loop import optimise_policy, reference_model
+from components.training.preference.direct import tune_on_preferences
 from components.training.preference.tuning import score_pairs, tune_reward_model
 from components.training.supervised.tuning import pretrain, tune
 
@@ -220,3 +222,36 @@ def test_a_reward_model_tunes_its_head_beside_the_adapters_and_is_saved_plain(ti
     save_reward_model(model, tiny_tokenizer, tmp_path / "saved", mean=0.0, scale=1.0)
     loaded = RewardModel.load(tmp_path / "saved")
     torch.testing.assert_close(score_pairs(loaded.model, tiny_tokenizer, _pairs(), precision="float32")[0], chosen, rtol=0, atol=1e-5)
+
+
+def _preference_run(model, tokenizer, folder, *, fails_at=-1):
+    recorder = _FailingRecorder(folder / "record")
+    recorder.fails_at = fails_at
+    settings = DirectPreferenceSettings(
+        optimiser=OptimiserSettings(learning_rate=1e-2, warmup_steps=2), adapters=ADAPTERS, steps=8, batch_pairs=8, checkpoint_every=2, precision="float32",
+        fall_limit=50.0,
+    )  # fmt: skip
+    result = tune_on_preferences(
+        model, tokenizer, _pairs(), settings=settings, seed=5, recorder=recorder, checkpoints=CheckpointFolder(folder / "checkpoints", key="k"),
+        validation=_pairs(4),
+    )  # fmt: skip
+    first = next(entry["values"] for entry in read_record(folder / "record") if entry["kind"] == "metrics" and "preference/gradient_norm" in entry["values"])
+    return result, first
+
+
+def test_preferences_are_learned_by_adapters_that_start_at_their_base_which_stays(tiny_model, tiny_tokenizer, tmp_path):
+    before = copy.deepcopy(tiny_model).state_dict()
+    result, first = _preference_run(tiny_model, tiny_tokenizer, tmp_path)
+    assert (first["preference/reward_chosen"], first["preference/reward_rejected"]) == (0.0, 0.0)  # the base is the reference
+    assert (result.before.accuracy, result.after.accuracy) == (0.5, 1.0)
+    _assert_equal(_base_part(tiny_model, before), before)
+
+
+@pytest.mark.parametrize("fails_at", [1, 5])
+def test_a_cut_preference_run_ends_bit_for_bit_as_an_undisturbed_one(tiny_model, tiny_tokenizer, tmp_path, fails_at):
+    whole, cut, resumed = (copy.deepcopy(tiny_model) for _ in range(3))
+    expected = _preference_run(whole, tiny_tokenizer, tmp_path / "whole")
+    with pytest.raises(_PowerCut):
+        _preference_run(cut, tiny_tokenizer, tmp_path / "cut", fails_at=fails_at)
+    assert _preference_run(resumed, tiny_tokenizer, tmp_path / "cut")[0] == expected[0]
+    _assert_equal(resumed.state_dict(), whole.state_dict())

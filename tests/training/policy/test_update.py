@@ -106,7 +106,8 @@ def test_numerator_and_denominator_use_one_mask(tiny_model, toy_settings, groups
 
 def test_entropy_bonus_has_the_gradient_of_the_dense_entropy(tiny_model, toy_settings, groups):
     model, plain = tiny_model(), tiny_model()
-    accumulate_gradients(TorchEngine(model, toy_settings().optimiser), None, groups, settings=toy_settings(kl_weight=0.0, entropy_weight=0.1))
+    settings = toy_settings(kl_weight=0.0, entropy_weight=0.1)
+    statistics = accumulate_gradients(TorchEngine(model, toy_settings().optimiser), None, groups, settings=settings)
     accumulate_gradients(TorchEngine(plain, toy_settings().optimiser), None, groups, settings=toy_settings(kl_weight=0.0))
     actual = gradients(model) - gradients(plain)
     dense = tiny_model()
@@ -116,6 +117,7 @@ def test_entropy_bonus_has_the_gradient_of_the_dense_entropy(tiny_model, toy_set
             logits = dense(torch.tensor([[*group.prompt_ids, *item.ids]])).logits[0, len(group.prompt_ids) - 1 : -1]
             table = logits.log_softmax(dim=-1)
             rows.append(-(table.exp() * table).sum(dim=-1))
+    assert statistics.metrics()["entropy"] == pytest.approx(float(torch.cat(rows).detach().mean()), abs=1e-5)
     (-0.1 * torch.cat(rows).mean()).backward()  # dapo: every token of the step weighs alike
     torch.testing.assert_close(actual, gradients(dense), rtol=0, atol=1e-6)
 
