@@ -33,7 +33,7 @@ var/vllm/.ready: infra/vllm/cpu-requirements.txt infra/vllm/cpu-overrides.txt py
 	@touch $@
 
 test-vllm: vllm-env
-	var/vllm/bin/python -m pytest --timeout 1800 tests/generation/test_vllm_sampler.py
+	var/vllm/bin/python -m pytest --timeout 1800 tests/generation
 
 lint: setup
 	.venv/bin/ruff check .

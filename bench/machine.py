@@ -1,4 +1,4 @@
-"""Where and on what a measurement was made: the processor and the commit."""
+"""Where and on what a measurement is made: the processor, with a machine's GPUs kept out, and the commit."""
 
 import os
 import subprocess
@@ -14,6 +14,14 @@ class GitState:
 
     sha: str | None
     is_clean: bool | None
+
+
+def keep_gpus_out() -> None:
+    """Hide a machine's GPUs from this process and the peers it starts; to be called before torch is imported.
+
+    Models are loaded to a GPU where there is one, and the peers' are not.
+    """
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
 
 
 def cpu_text() -> str:

@@ -20,7 +20,10 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.parity", description="Our losses and gradients against TRL's on one fixed batch, float32.")
     parser.add_argument("--quick", action="store_true", help="a tiny model, nothing stored")
     arguments = parser.parse_args()
+    from bench.machine import keep_gpus_out
     from components.errors import QuarkmedError
+
+    keep_gpus_out()
 
     try:
         found, clipped = compare(PROJECT, size="tiny" if arguments.quick else "3")

@@ -24,6 +24,9 @@ def main() -> int:
     parser.add_argument("--precision", default="auto", choices=("auto", "float32", "bfloat16"), help="of products (default: what this processor multiplies faster)")
     arguments = parser.parse_args()
 
+    from bench.machine import keep_gpus_out
+
+    keep_gpus_out()
     from bench.samples.measuring import QUICK, Plan, measure
     from components.errors import QuarkmedError
     from components.launch.torch_setup import prepare_torch

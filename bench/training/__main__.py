@@ -20,6 +20,10 @@ def main() -> int:
 
     from rich.console import Console
 
+    from bench.machine import keep_gpus_out
+
+    keep_gpus_out()
+
     from bench.training.bench import run_bench
     from bench.training.plan import SIZES, Plan, quick_plan
     from bench.training.works import WORKS
