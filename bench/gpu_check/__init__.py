@@ -8,8 +8,8 @@ forward against transformers; loss, gradients and the losses of supervised and G
 processor; what the native sampler says of its tokens against the processor's scores of them; that a run repeated gives
 the same bits. Speed, on a random model with the layers of Qwen3-0.6B in bfloat16: the share that training steps reach of
 the device's own matrix-product peak (MFU) and decoding of its roofline, both measured in the same run
-(components/sizing/floors.py), and cost against context up to 8k tokens. Where vLLM can be imported, its
-log-probabilities against ours.
+(components/sizing/floors.py), and cost against context up to 8k tokens; of supervised tuning and decoding it must grow
+as the operations do, GRPO's updates are shown beside them. Where vLLM can be imported, its log-probabilities against ours.
 
 The last line is one JSON object, stored in bench/results/ with a plot; exit code 1 where a check fails, 2 where there is
 no CUDA device. Left out: several GPUs, NCCL, CUDA graphs (decoding launches its kernels one by one).

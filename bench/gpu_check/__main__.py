@@ -76,7 +76,7 @@ def check(project: Path, plan: "Plan", device: "torch.device") -> "Outcome":
     costs = measure_contexts(large, tokenizer, plan)
     peak = peak_memory_gigabytes()
     if device.type == "cuda":  # on a processor the contexts are too short to say anything
-        checks += [limited(f"cost of {name} grows with context as its operations do", growth(costs, kind), by="growth") for name, kind in (("training", "train"), ("decoding", "decode"))]
+        checks += [limited(f"cost of {name} grows with context as its operations do", growth(costs, kind), by="growth") for name, kind in (("supervised tuning", "train"), ("decoding", "decode"))]
         del large
         torch.cuda.empty_cache()
     has_vllm = is_vllm_here()

@@ -61,9 +61,9 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
     for rate in outcome.rates:
         rates.add_row(rate.name, f"{rate.tokens_per_second:,.0f}", f"{rate.floor_share:.1%}")
     console.print(rates)
-    costs = Table("context", "training, ns a token", "floor", "decoding, ns a token", "floor", title="Cost against context", title_justify="left", header_style="bold")
+    costs = Table("context", "supervised, ns a token", "floor", "GRPO update, ns a token", "floor", "decoding, ns a token", "floor", title="Cost against context", title_justify="left", header_style="bold")
     for cost in outcome.costs:
-        costs.add_row(f"{cost.context:,}", *(f"{NANO * value:,.0f}" for value in (cost.train_seconds, cost.train_floor, cost.decode_seconds, cost.decode_floor)))
+        costs.add_row(f"{cost.context:,}", *(f"{NANO * value:,.0f}" for value in (cost.train_seconds, cost.train_floor, cost.update_seconds, cost.update_floor, cost.decode_seconds, cost.decode_floor)))
     console.print(costs)
 
 
@@ -79,7 +79,8 @@ def store_outcome(outcome: Outcome, project: Path) -> Path:
             "rates": [dataclasses.asdict(rate) for rate in outcome.rates], "contexts": [dataclasses.asdict(cost) for cost in outcome.costs],
         },
     )  # fmt: skip
-    kinds = {"training": "train_seconds", "training, floor": "train_floor", "decoding": "decode_seconds", "decoding, floor": "decode_floor"}
+    kinds = {"supervised": "train", "GRPO update": "update", "decoding": "decode"}
+    kinds = {f"{name}{said}": f"{kind}_{field}" for name, kind in kinds.items() for said, field in (("", "seconds"), (", floor", "floor"))}
     series = [Series(name, [(cost.context, NANO * getattr(cost, field)) for cost in outcome.costs]) for name, field in kinds.items()]
     write_curves(path.with_suffix(".svg"), series, x_title="context, tokens", y_title="nanoseconds a token")
     return path

@@ -17,9 +17,12 @@ from bench.gpu_check.plan import Plan
 from bench.training.ours import OPTIMISER, TimedRecorder, policy_steps
 from components.generation.native_sampler import NativeSampler
 from components.generation.sampler import SamplingOptions
-from components.settings.training import SupervisedSettings
+from components.settings.training import PolicySettings, SupervisedSettings
 from components.sizing.floors import Tree
+from components.training.engines.creation import create_engine
 from components.training.floors import StepFloors
+from components.training.policy.groups import Answer, LiveGroup
+from components.training.policy.update import update_policy
 from components.training.supervised.examples import Example
 from components.training.supervised.loop import SupervisedRun
 
@@ -43,6 +46,8 @@ class ContextCost:
     context: int
     train_seconds: float
     train_floor: float
+    update_seconds: float
+    update_floor: float
     decode_seconds: float
     decode_floor: float
 
@@ -53,7 +58,7 @@ def measure_rates(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast"
 
 
 def measure_contexts(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast", plan: Plan) -> list[ContextCost]:
-    """Measure a training step and decoding at every context of the plan, on as many tokens."""
+    """Measure a supervised step, a GRPO update and decoding at every context of the plan, on about as many tokens."""
     costs = []
     for context in plan.contexts:
         trained = _supervised_steps(model, tokenizer, plan, length=context)
@@ -61,7 +66,7 @@ def measure_contexts(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFa
         decode, floor = _decode(model, tokenizer, plan, context=context)
         drawn = plan.curve_rows * plan.curve_new_tokens
         seconds, least = (sum(step[f"seconds_{name}update"] for step in trained) for name in ("", "floor_"))
-        costs.append(ContextCost(context, seconds / tokens, least / tokens, decode / drawn, floor / drawn))
+        costs.append(ContextCost(context, seconds / tokens, least / tokens, *_update(model, tokenizer, plan, context=context), decode / drawn, floor / drawn))
     return costs
 
 
@@ -107,6 +112,25 @@ def _policy_rates(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast"
         Rate("GRPO update, reference and optimiser with it", total("packed_tokens") / update, total("seconds_floor_update") / update),
         Rate("sampling", total("sampled_tokens") / total("seconds_generate"), total("seconds_floor_generate") / total("seconds_generate")),
     ]
+
+
+def _update(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast", plan: Plan, *, context: int) -> tuple[float, float]:
+    """Return the seconds and the floor, a token, of GRPO updates without a reference: two answers a prompt, each from half of the context to its end.
+
+    Supervised sequences are attended causally; answers to a shared prompt by a mask, whose kernels are others.
+    """
+    half = context // 2
+    groups = [
+        LiveGroup(tuple(prompt), tuple(Answer(tuple(ids), (-5.0,) * len(ids), "stop", "", {"score": 1.0}) for ids in answers), (1.0, -1.0))
+        for number in range(max(1, plan.curve_tokens // (3 * half)))
+        for prompt, *answers in [random_ids([half, context - half, context - half], vocabulary=len(tokenizer), seed=6 + number)]
+    ]
+    settings = PolicySettings(optimiser=OPTIMISER, steps=1, kl_weight=0.0, precision=plan.speed_precision, micro_tokens=plan.micro_tokens)  # type: ignore[arg-type]
+    engine = create_engine(model, OPTIMISER, precision=plan.speed_precision)  # type: ignore[arg-type]
+    steps = [update_policy(engine, None, groups, settings=settings, learning_rate=OPTIMISER.learning_rate) for _ in range(plan.steps + 1)][1:]
+    tokens, trees = sum(group.packed_tokens for group in groups), [Tree(half, (context - half,) * 2) for _ in groups]
+    floor = StepFloors(model, precision=plan.speed_precision).update(trees, headed=sum(group.answer_tokens for group in groups))  # type: ignore[arg-type]
+    return sum(step.seconds_policy + step.seconds_optimiser for step in steps) / len(steps) / tokens, floor / tokens
 
 
 def _decode(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast", plan: Plan, *, context: int) -> tuple[float, float]:

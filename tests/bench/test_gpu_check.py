@@ -47,6 +47,7 @@ def test_a_rehearsal_runs_everything_and_a_device_agrees_with_itself_and_repeats
     assert [check.name for check in outcome.checks if not check.is_ok] == []
     assert sum("GRPO" in check.name for check in outcome.checks) == 4 and sum("supervised" in check.name for check in outcome.checks) == 2
     assert all(rate.tokens_per_second > 0 for rate in outcome.rates) and len(outcome.costs) == len(REHEARSAL.contexts)
+    assert all(seconds > floor > 0 for cost in outcome.costs for seconds, floor in ((cost.train_seconds, cost.train_floor), (cost.update_seconds, cost.update_floor)))
 
 
 def test_a_device_that_computes_something_else_is_found(tiny_model):
@@ -67,19 +68,21 @@ def test_a_check_that_found_no_number_is_failed():
 
 
 def test_growth_is_measured_over_that_of_the_operations():
-    costs = [ContextCost(512, 2.0, 1.0, 3.0, 1.0), ContextCost(1024, 9.0, 9.0, 9.0, 9.0), ContextCost(8192, 6.0, 1.5, 6.0, 4.0)]
-    # training: three times as dear a token where the operations are 1.5 times as many; decoding: twice where the floor is 4 times
+    costs = [ContextCost(512, 2.0, 1.0, 1.0, 1.0, 3.0, 1.0), ContextCost(1024, 9.0, 9.0, 9.0, 9.0, 9.0, 9.0), ContextCost(8192, 6.0, 1.5, 9.0, 2.0, 6.0, 4.0)]
+    # supervised: three times as dear a token where the operations are 1.5 times as many; updates: nine times where twice; decoding: twice where 4 times
     assert growth(costs, "train") == pytest.approx(2.0)
+    assert growth(costs, "update") == pytest.approx(4.5)
     assert growth(costs, "decode") == pytest.approx(0.5)
 
 
 def test_what_was_found_is_stored_with_a_plot(tmp_path):
-    costs = [ContextCost(512, 2e-9, 1e-9, 3e-9, 1e-9), ContextCost(8192, 6e-9, 1.5e-9, 6e-9, 4e-9)]
+    costs = [ContextCost(512, 2e-9, 1e-9, 2e-9, 1e-9, 3e-9, 1e-9), ContextCost(8192, 6e-9, 1.5e-9, 6e-9, 2e-9, 6e-9, 4e-9)]
     outcome = Outcome("a device", DeviceSpeed(9e14, 3e12), [Check("c", 2.0, 1.0)], [Rate("sampling", 1000.0, 0.25)], costs, 12.0, has_vllm=False)
     path = store_outcome(outcome, tmp_path)
     summary = outcome.summary()
     assert (summary["is_ok"], summary["failed"], summary["roofline_sampling"], summary["peak_teraflops"]) == (False, ["c"], 0.25, 900.0)
-    assert path.is_file() and "decoding, floor" in path.with_suffix(".svg").read_text()
+    plot = path.with_suffix(".svg").read_text()
+    assert path.is_file() and "decoding, floor" in plot and "GRPO update" in plot
 
 
 def test_a_curve_is_a_picture_by_itself(tmp_path):
