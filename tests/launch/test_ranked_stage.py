@@ -71,7 +71,7 @@ def test_torchrun_runs_a_stage_on_two_ranks(tmp_path, strategy, optimiser):
     assert steps[0] == steps[1]
 
 
-@pytest.mark.parametrize("name", ["curate", "reward_models"])
+@pytest.mark.parametrize("name", ["curate", "answers"])
 def test_a_stage_of_one_process_is_refused(tmp_path, name):
     with pytest.raises(SettingsError, match=f"stage {name} runs in one process"):
         execute_ranked_stage(name, root=str(_project(tmp_path, strategy="ddp")))
