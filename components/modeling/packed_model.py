@@ -91,9 +91,9 @@ class PackedScore(nn.Module):
         self.head = head
 
     def forward(self, hidden_TD: Tensor, *, numbers: DecoderWeights, tokens_A: Tensor) -> Tensor:
-        """Return the head's value at each token, (tokens,), float32."""
+        """Return the head's value at each token, (tokens,), float32; no view, on which an engine's hooks could be lost."""
         weights = replace(numbers, final_norm=self.norm.weight)
-        return scores_at(final_norm(hidden_TD, weights), tokens_A, self.head.weight)
+        return scores_at(final_norm(hidden_TD, weights), tokens_A, self.head.weight).clone()
 
 
 READ_WHOLE = (PackedLayer, PackedHead, PackedScore)  # parts that read parameters of modules within them, which are not called
