@@ -70,7 +70,7 @@ def _rewards_project(root: Path, *, strategy: str) -> Path:
     write_jsonl(root / layout.TRAIN_CASES, cases)
     params = yaml.safe_load((root / "params.yaml").read_text(encoding="utf-8"))
     tuning = {"steps": 6, "batch_samples": 6, "checkpoint_every": 3, "precision": "float32", "optimiser": {"learning_rate": 3.0e-3, "warmup_steps": 2}}
-    params["reward_models"] |= {"prompts": 6, "candidates": 3, "max_new_tokens": 8, "tuning": tuning}
+    params["reward_models"] |= {"prompts": 8, "candidates": 3, "max_new_tokens": 8, "tuning": tuning}
     (root / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
     tokenizer = train_tokenizer([question, gold], vocabulary=512)
     shape = ModelSettings(vocabulary=512, hidden=32, layers=2, heads=2, key_value_heads=1, head_dimension=16, intermediate=48, context=256)
