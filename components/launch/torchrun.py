@@ -6,6 +6,7 @@ Who started it (a Kubernetes Job's failure policy, a launcher) reads from the co
 bad input, told to stop, out of memory, diverged. torchrun itself ends with 1 after any of them. Arguments are torchrun's.
 """
 
+import ctypes
 import os
 import signal
 import sys
@@ -15,6 +16,8 @@ from dataclasses import dataclass
 from components.errors import EXIT_DIVERGED, EXIT_OUT_OF_MEMORY, EXIT_PREEMPTED, EXIT_USER_ERROR
 
 KNOWN = (EXIT_USER_ERROR, EXIT_PREEMPTED, EXIT_OUT_OF_MEMORY, EXIT_DIVERGED)
+PARENT = "QUARKMED_PARENT"  # a variable: the process to die with, which started this one
+PR_SET_PDEATHSIG = 1
 SIGNAL_BASE = 128  # a shell's exit code of a process that a signal ended: 128 + its number
 
 
@@ -40,6 +43,8 @@ def main(arguments: Sequence[str]) -> int:
     """
     for number in (signal.SIGTERM, signal.SIGINT):  # until torchrun handles them: nothing was begun
         signal.signal(number, lambda *_: os._exit(EXIT_PREEMPTED))
+    if os.environ.pop(PARENT, "") == str(os.getppid()):
+        ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGTERM)
     from torch.distributed.elastic.multiprocessing.api import SignalException
     from torch.distributed.elastic.multiprocessing.errors import ChildFailedError
     from torch.distributed.run import parse_args, run

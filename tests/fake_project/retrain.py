@@ -17,13 +17,14 @@ def whole() -> None:
 
 
 def stages_only() -> None:
-    from components.launch.stage_launcher import StageLauncher
+    from components.launch.launcher import RoutingLauncher
+    from components.settings.settings import load_settings
     from tasks.session import open_session
     from tasks.stage_advance import advance_stage
 
     root = Path.cwd()
-    launcher = StageLauncher(root, threads=1, log=root / "var" / "stages.log", table=TABLE)
-    launcher.warm_up = launcher._process.start  # torch is not needed here
+    launcher = RoutingLauncher(root, run="run", settings=load_settings(root / "params.yaml"), log=root / "var" / "stages.log", table=TABLE)
+    launcher.local.warm_up = launcher.local._process.start  # torch is not needed here
     session = open_session(root, "run", launcher)
     session._submit_replay = lambda report: None
     try:

@@ -1,0 +1,93 @@
+"""A cluster on this machine: an API server whose pods are processes, a small project on its volume, a backend that uses it."""
+
+import shutil
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+import yaml
+
+from components.launch.ends import Attempt
+from components.launch.kubernetes_backend import KubernetesBackend, open_cluster_backend
+from components.pipeline.graph import load_graph
+from components.pipeline.running import FINISHED, run_stage, work_folder
+from components.pipeline.stage_key import stage_inputs, stage_key
+from components.settings.settings import Settings, load_settings
+
+sys.path.insert(0, str(Path(__file__).parent))
+from api_server import ApiServer  # noqa: E402
+
+ROOT = Path(__file__).parents[2]
+STAGES = {"stages": {name: {"cmd": f"quarkmed stage {name}", "deps": ["data"], "params": ["run", "engine"], "outs": [f"artifacts/{name}"]} for name in ("sources", "ift")}}
+POD = {"image": "trainer:1", "cpus": 2, "memory_gibibytes": 4, "gpus": 2}
+
+
+class Cluster:
+    """The project, its server, and the scripts that pods run instead of a stage, one a job in the order they are made."""
+
+    def __init__(self, root: Path, server: ApiServer) -> None:
+        self.root, self.server = root, server
+        self.told: list[str] = []
+        self.made: list[dict[str, Any]] = []  # the jobs, as they were made
+        self.scripts: list[str] = []
+        self.launch: dict[str, Any] = {
+            "backend": "kubernetes",
+            "retry": {"first_wait_seconds": 0.01, "infrastructure": 2},
+            "cluster": {"address": server.address, "namespace": "n", "pods": str(root / "pods.yaml"), "mount": str(root), "look_seconds": 0.1},
+        }  # fmt: skip
+        server.pods.program = self._program
+
+    @property
+    def settings(self) -> Settings:
+        return load_settings(self.root / "params.yaml", overrides={"launch": self.launch, "system.grace_seconds": 1.0})
+
+    def attempt(self, stage: str = "sources") -> Attempt:
+        return Attempt(stage, stage_key(stage_inputs(self.root, load_graph(self.root).row(stage), self.settings)))
+
+    def backend(self, run: str = "run-1") -> KubernetesBackend:
+        return open_cluster_backend(self.root, run=run, settings=self.settings, log=self.root / "log.txt", tell=self.told.append)
+
+    def good(self, stage: str = "sources") -> str:
+        """A script that does what the stage would: its output and its marker."""
+        attempt, kept = self.attempt(stage), self.root / "kept" / stage
+        if not kept.exists():
+            row = load_graph(self.root).row(stage)
+
+            def function(context: Any) -> None:
+                context.write(f"artifacts/{stage}").write_text("made")
+
+            done = run_stage(row, root=self.root, settings=self.settings, function=function)
+            kept.mkdir(parents=True)
+            (self.root / "artifacts" / stage).rename(kept / "output")
+            (Path(done.folder) / FINISHED).rename(kept / FINISHED)
+        folder = work_folder(self.root, stage, attempt.key)
+        return f"echo making; cp {kept}/output artifacts/{stage}; cp {kept}/{FINISHED} {folder}/; echo made"
+
+    def _program(self, job: dict[str, Any], index: int) -> list[str]:
+        if index == 0:
+            self.made.append(job)
+        script = self.scripts[min(len(self.made), len(self.scripts)) - 1]
+        return ["sh", "-c", script.replace("$INDEX", str(index))]
+
+
+@pytest.fixture
+def cluster(tmp_path: Path) -> Iterator[Cluster]:
+    """Yield a project of two stages and the cluster that runs them."""
+    root = tmp_path / "project"
+    (root / "data").mkdir(parents=True)
+    (root / "data" / "notes.txt").write_text("one")
+    (root / "artifacts").mkdir()
+    shutil.copyfile(ROOT / "params.yaml", root / "params.yaml")
+    (root / "dvc.yaml").write_text(yaml.safe_dump(STAGES, sort_keys=False))
+    (root / "pods.yaml").write_text(yaml.safe_dump(POD))
+    server = ApiServer(root)
+    yield Cluster(root, server)
+    server.stop()
+
+
+@pytest.fixture(scope="session")
+def api_server() -> Callable[..., ApiServer]:
+    """Return the server's class."""
+    return ApiServer
