@@ -153,7 +153,7 @@ class _Handler(BaseHTTPRequestHandler):
         self._begin_stream()
         if api.cut_watches > 0:
             api.cut_watches -= 1
-            self.connection.close()
+            self.close_connection = True
             return
         deadline, since = time.monotonic() + float(query["timeoutSeconds"]), int(query["resourceVersion"] or 0)
         with api.pods.changed:
@@ -181,7 +181,7 @@ class _Handler(BaseHTTPRequestHandler):
                     self._chunk(f"{moment} {text}\n".encode())
                     if api.cut_logs > 0:
                         api.cut_logs -= 1
-                        self.connection.close()
+                        self.close_connection = True
                         return None
             if has_ended or query["follow"] == "false":
                 return self._chunk(b"")

@@ -161,13 +161,14 @@ class LocalPods:
 
     def _work(self, job: Object) -> None:
         name = job["metadata"]["name"]
-        for pod in self.pods[name]:
+        pods = self.pods[name]
+        for pod in pods:
             if not self._place(job, pod):
                 return
-        while not all(pod.has_ended for pod in self.pods[name]):
+        while not all(pod.has_ended for pod in pods):
             if job["metadata"].get("deletionTimestamp"):
                 return
-            self._collect(job)
+            self._collect(job, pods)
             time.sleep(0.02)
         with self.changed:
             failed = next((item for item in job["status"]["conditions"] if item["type"] == "FailureTarget"), None)
@@ -202,9 +203,8 @@ class LocalPods:
                 self.notify()
         pod.process.wait()
 
-    def _collect(self, job: Object) -> None:
+    def _collect(self, job: Object, pods: list[LocalPod]) -> None:
         """Note the pods that ended; the first that failed fails the job, and the others are told to stop."""
-        pods = self.pods[job["metadata"]["name"]]
         for pod in pods:
             if pod.has_ended or pod.is_lost or pod.process is None or pod.process.poll() is None:
                 continue

@@ -185,7 +185,7 @@ def test_after_an_outage_beyond_its_bound_the_next_run_takes_the_job_over(cluste
     thread.join()
     cluster.server.start()
     RunEvents(cluster.root / "runs" / "run-1").phase("killed later")
-    (cluster.root / "go").touch()
+    later((cluster.root / "go").touch, seconds=0.3)
     assert run(cluster, "run-2").name == "sources"
     assert len(cluster.made) == 1
     assert {pod.run for pod in open_ledger(cluster.root).pods()} == {"run-1"}  # whose job it was
@@ -275,10 +275,14 @@ def test_jobs_of_ended_runs_are_swept_and_those_that_can_be_taken_over_are_not(c
         RunEvents(cluster.root / "runs" / run_id).phase("at work")
     RunEvents(cluster.root / "runs" / "ended").end("failed")
     elsewhere = type(job)(**{**vars(job), "folder": "/project/var/worktrees/gone", "run": "other"})
+    (cluster.root / "var/worktrees/gone").mkdir(parents=True)
     backend._create(elsewhere)
-    (cluster.root / "var/worktrees/there").mkdir(parents=True)
+    (cluster.root / "var/worktrees/there").mkdir()
     other = type(job)(**{**vars(job), "folder": "/project/var/worktrees/there", "run": "other"})
     backend._create(other)
+    while not cluster.server.pods.pods[other.name][0].lines:
+        time.sleep(0.02)
+    (cluster.root / "var/worktrees/gone").rmdir()
     (cluster.root / "data" / "notes.txt").write_text("two")  # now `killed` and `killed-too` make what nobody wants
     sources = cluster.backend("now")
     left = {job["metadata"]["labels"]["quarkmed/run"] for job in cluster.server.pods.jobs.values()}
