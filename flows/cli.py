@@ -109,6 +109,17 @@ def who_used(
     print_usage(project_root(), asked, as_json=as_json, console=_wide_console())
 
 
+@app.command(epilog="Examples: `quarkmed spent`; `quarkmed spent --run 20260101-020000-ab12 --json`.")
+def spent(
+    run: Annotated[str | None, typer.Option(help="a run's id; all runs where none is named")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Say how many GPU-hours the pods of each run and stage used on a cluster."""
+    from flows.spent_command import spent as print_spent
+
+    print_spent(project_root(), run=run, as_json=as_json, console=_wide_console())
+
+
 @app.command()
 def doctor(
     free_gib: Annotated[float, typer.Option("--free-gib", min=0, help="disk below which it warns, in GiB")] = 2.0,

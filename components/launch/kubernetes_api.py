@@ -1,7 +1,6 @@
 """The few calls to a Kubernetes API server that jobs need: create, get, list, delete, one watch, a pod's log, a question of rights.
 
-Plain HTTP by requests, in the thread that calls: the client that prefect-kubernetes brings is asynchronous and takes three
-seconds to import. Inside a cluster the pod's own account is used, its token read anew at each call, as it is replaced every
+Plain HTTP by requests, in the thread that calls (docs/decisions/002-dependencies.md says why no client library). Inside a cluster the pod's own account is used, its token read anew at each call, as it is replaced every
 hour; elsewhere an address that asks for none, such as `kubectl proxy`.
 """
 
