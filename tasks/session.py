@@ -5,8 +5,8 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import QuarkmedError
-from components.launch.local_process import LocalProcess
 from components.launch.launcher import Launcher
+from components.launch.local_process import LocalProcess
 from components.pipeline.events import RunEvents
 from components.pipeline.workspace import Workspace
 from components.settings.settings import Settings, load_settings

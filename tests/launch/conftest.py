@@ -9,6 +9,10 @@ from typing import Any
 import pytest
 import yaml
 
+from components import layout
+from components.cases.case import Case
+from components.conversations import Message
+from components.documents import Document, write_jsonl
 from components.launch.ends import Attempt
 from components.launch.kubernetes_backend import KubernetesBackend, open_cluster_backend
 from components.pipeline.graph import load_graph
@@ -17,11 +21,44 @@ from components.pipeline.stage_key import stage_inputs, stage_key
 from components.settings.settings import Settings, load_settings
 
 sys.path.insert(0, str(Path(__file__).parent))
-from api_server import ApiServer  # noqa: E402
+from api_server import ApiServer
 
 ROOT = Path(__file__).parents[2]
 STAGES = {"stages": {name: {"cmd": f"quarkmed stage {name}", "deps": ["data"], "params": ["run", "engine"], "outs": [f"artifacts/{name}"]} for name in ("sources", "ift")}}
 POD = {"image": "trainer:1", "cpus": 2, "memory_gibibytes": 4, "gpus": 2}
+
+
+SMALL = {
+    "model": {"vocabulary": 512, "hidden": 32, "layers": 2, "heads": 4, "key_value_heads": 2, "head_dimension": 8, "intermediate": 48},
+    "pretraining": {"steps": 8, "batch_tokens": 256, "micro_tokens": 96, "validate_every": 4, "checkpoint_every": 3},
+}  # fmt: skip
+
+
+def _small_project(root: Path, *, strategy: str, optimiser: str = "muon") -> Path:
+    """Write a project of which the stage `pretraining` runs in seconds."""
+    documents = [Document(id=f"d{number}", type="textbook", source="s", text=f"Asthma note {number}: wheeze and night cough.") for number in range(60)]
+    write_jsonl(root / layout.DOCUMENTS, documents)
+    write_jsonl(root / layout.SENTENCES, [{"text": f"Asthma causes wheeze {n}.", "triple": ["asthma", "causes", str(n)], "template": "y"} for n in range(20)])
+    case = Case(
+        id="c", split="train", suite="verified", task="diagnosis", group="g", cluster="a", entities=("a",), combination="1", template="t",
+        messages=(Message(role="user", content="Wheeze. Diagnosis?"),), answer="J45.9", verifier="icd_diagnosis",
+    )  # fmt: skip
+    write_jsonl(root / layout.TRAIN_CASES, [case])
+    for folder in ("components", "infra"):
+        (root / folder).symlink_to(ROOT / folder)
+    (root / "dvc.yaml").write_bytes((ROOT / "dvc.yaml").read_bytes())
+    params = yaml.safe_load((ROOT / "params.yaml").read_text(encoding="utf-8"))
+    for section, values in {**SMALL, "engine": {"strategy": strategy}, "run": {"threads": 1}}.items():
+        params[section].update(values)
+    params["pretraining"]["optimiser"]["kind"] = optimiser
+    (root / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
+    return root
+
+
+@pytest.fixture(scope="session")
+def small_project() -> Callable[..., Path]:
+    """Return `_small_project`: small_project(folder, strategy="ddp")."""
+    return _small_project
 
 
 class Cluster:

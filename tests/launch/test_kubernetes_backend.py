@@ -260,7 +260,7 @@ def test_no_stage_starts_beyond_the_budget(cluster):
 
 def test_a_stage_that_dvc_does_not_know_is_refused_with_the_nearest(cluster):
     cluster.launch["stages"] = {"source": "local"}
-    with pytest.raises(SettingsError, match="'source', which dvc.yaml does not; did you mean sources"):
+    with pytest.raises(SettingsError, match=r"'source', which dvc\.yaml does not; did you mean sources"):
         RoutingLauncher(cluster.root, run="r", settings=cluster.settings, log=cluster.root / "log.txt")
 
 
