@@ -36,7 +36,7 @@ def retrain(profile: str = "laptop") -> str:
     root, run = Path.cwd(), new_run_id(time.time())
     settings = load_settings(root / "params.yaml")
     folder = root / RUNS / run
-    launcher = RoutingLauncher(root, run=run, settings=settings, log=folder / "logs" / "stages.log", tell=RunEvents(folder).note)
+    launcher = RoutingLauncher(root, run=run, settings=settings, log=folder / "logs" / "stages.log", tell=lambda sentence: RunEvents(folder).note(sentence))
     with workspace_lock(root):
         return bring_up_to_date(open_session(root, run, launcher), profile=profile)
 

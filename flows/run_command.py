@@ -65,9 +65,9 @@ def _run_flow(root: Path, run: str, settings: Settings, *, console: Console, sta
     service = prefect_service(root, settings.system)
     os.environ.update(service.environment)
     folder = run_folder(root, run)
+    launcher = RoutingLauncher(root, run=run, settings=settings, log=folder / "logs" / "stages.log", table=stage_table, tell=lambda sentence: RunEvents(folder).note(sentence))
     started_here = start_service(root, service, is_kept=False)
     events, outcome = RunEvents(folder), "failed"
-    launcher = RoutingLauncher(root, run=run, settings=settings, log=folder / "logs" / "stages.log", table=stage_table, tell=events.note)
     try:
         with LiveDisplay(folder, console=console):
             events.phase("starting the Prefect server")

@@ -35,20 +35,21 @@ class JobFollower:
 
     def follow(self) -> Ending:
         """Wait for the job's end and return it; one that outlasts a bound of `launch.cluster` is deleted, and that is its end."""
-        try:
-            while True:
-                job, pods = self._look()
-                ending = job_ending(self._attempt, job, pods)
-                self._see(pods, is_last=ending is not None)
-                if ending is None and job is not None:
-                    ending = self._overdue(job, pods)
-                if ending is not None:
-                    return ending
-                assert job is not None
-                self._wait(job)
-        finally:
-            if self._log is not None:
-                self._log.finish()
+        while True:
+            job, pods = self._look()
+            ending = job_ending(self._attempt, job, pods)
+            self._see(pods, is_last=ending is not None)
+            if ending is None and job is not None:
+                ending = self._overdue(job, pods)
+            if ending is not None:
+                return ending
+            assert job is not None
+            self._wait(job)
+
+    def close(self) -> None:
+        """Take what is left of the log; after the end, so that the last words of a pod that was told to stop are in it."""
+        if self._log is not None:
+            self._log.finish()
 
     def _look(self) -> tuple[Object | None, list[Object]]:
         """Return the job (None where it is gone) and its pods, both read after what came before."""

@@ -72,19 +72,21 @@ class KubernetesBackend:
             InfrastructureError: the API did not answer for outage_minutes; the job goes on.
             UserError: the cluster refuses the job.
         """
-        job: TrainingJob | None = None
+        attempt = self._take_over(attempt) or attempt
+        job = self.job(attempt)
+        follower = JobFollower(self, job, attempt)
         try:
-            taken_over = self._take_over(attempt)
-            job = self.job(taken_over or attempt)
             self._create(job)
-            ending = JobFollower(self, job, taken_over or attempt).follow()
+            ending = follower.follow()
             return self._with_result(ending) if ending.kind == "done" else ending
         except BaseException as stop:
             is_told_to_stop = isinstance(stop, Preempted) or not isinstance(stop, Exception)
-            if job is None or not is_told_to_stop:
+            if not is_told_to_stop:
                 raise
             self._cancel(job)
             raise Preempted(f"told to stop; job {job.name} was deleted, what was saved last is kept: {GO_ON}") from stop
+        finally:
+            follower.close()
 
     def job(self, attempt: Attempt) -> TrainingJob:
         """Return the job of an attempt: of several pods where the stage trains on several, else of one process (and one GPU at most)."""

@@ -1,13 +1,14 @@
 """`quarkmed retrain` over the fake stages: `python retrain.py`; with `--stages-only` without servers, MLflow and promotion."""
 
 import sys
+import time
 from pathlib import Path
 
 from rich.console import Console
 
 from flows import cli
 from flows.run_command import run_retrain
-from flows.run_folder import workspace_lock
+from flows.run_folder import new_run_id, workspace_lock
 
 TABLE = "fake_stages:STAGES"
 
@@ -22,10 +23,10 @@ def stages_only() -> None:
     from tasks.session import open_session
     from tasks.stage_advance import advance_stage
 
-    root = Path.cwd()
-    launcher = RoutingLauncher(root, run="run", settings=load_settings(root / "params.yaml"), log=root / "var" / "stages.log", table=TABLE)
+    root, run = Path.cwd(), new_run_id(time.time())
+    launcher = RoutingLauncher(root, run=run, settings=load_settings(root / "params.yaml"), log=root / "var" / "stages.log", table=TABLE)
     launcher.local.warm_up = launcher.local._process.start  # torch is not needed here
-    session = open_session(root, "run", launcher)
+    session = open_session(root, run, launcher)
     session._submit_replay = lambda report: None
     try:
         with workspace_lock(root):
