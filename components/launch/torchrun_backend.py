@@ -21,7 +21,7 @@ from components.pipeline.graph import load_graph
 from components.pipeline.running import ended_run
 from components.training.preemption import GO_ON
 
-LOCK = "var/launch/torchrun.lock"
+LOCK = "var/work/torchrun.lock"
 ANSWER_SECONDS = 5  # beyond the grace, for a rank to end; then torchrun kills it
 END_SECONDS = 15.0  # beyond that, for torchrun itself
 PROGRAM = ("--module", "flows.cli")
