@@ -2,6 +2,7 @@
 
 import shutil
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -13,10 +14,11 @@ from components import layout
 from components.cases.case import Case
 from components.conversations import Message
 from components.documents import Document, write_jsonl
+from components.launch.attempts import run_attempts
 from components.launch.ends import Attempt
 from components.launch.kubernetes_backend import KubernetesBackend, open_cluster_backend
 from components.pipeline.graph import load_graph
-from components.pipeline.running import FINISHED, run_stage, work_folder
+from components.pipeline.running import FINISHED, StageRun, run_stage, work_folder
 from components.pipeline.stage_key import stage_inputs, stage_key
 from components.settings.settings import Settings, load_settings
 
@@ -85,6 +87,21 @@ class Cluster:
 
     def backend(self, run: str = "run-1") -> KubernetesBackend:
         return open_cluster_backend(self.root, run=run, settings=self.settings, log=self.root / "log.txt", tell=self.told.append)
+
+    def run(self, run: str = "run-1") -> StageRun:
+        """Run the stage to its end, as a run's launcher does."""
+        backend, retry = self.backend(run), self.settings.launch.retry
+        return run_attempts(backend, self.attempt(), retry=retry, may_start=lambda: None, tell=self.told.append)
+
+    def later(self, act: Callable[[], Any], *, seconds: float = 0.0) -> threading.Timer:
+        """Do something in a thread, once the test waits for the stage."""
+        thread = threading.Timer(seconds, act)
+        thread.start()
+        return thread
+
+    def log_lines(self) -> list[str]:
+        """Return the lines of the run's log."""
+        return (self.root / "log.txt").read_text().splitlines()
 
     def good(self, stage: str = "sources") -> str:
         """A script that does what the stage would: its output and its marker."""

@@ -239,7 +239,11 @@ class LocalPods:
             time.sleep(0.02)
         for pod in pods:
             pod.signal(signal.SIGKILL)
+        time.sleep(0.05)  # their last lines
         with self.changed:
+            for pod in pods:
+                if pod.process is not None and pod.process.poll() is not None:
+                    pod.set_state("Failed", terminated=pod.terminated())
             self.jobs.pop(name, None)
             self.pods.pop(name, None)
             self.notify()
