@@ -7,8 +7,9 @@ lost costs a few seconds and never the end.
 import time
 from typing import TYPE_CHECKING, Any
 
-from components.errors import QuarkmedError
+from components.errors import UserError
 from components.launch.ends import Attempt, Ending
+from components.launch.kubernetes_api import ApiUnreachable
 from components.launch.kubernetes_ends import State, job_ending, job_state, pod_index
 from components.launch.kubernetes_job import END_SECONDS, TrainingJob
 from components.launch.pod_log import PodLog
@@ -90,6 +91,6 @@ class JobFollower:
         try:
             self._backend.api.wait_for_change(self._backend.jobs, name=self._job.name, version=job["metadata"].get("resourceVersion", ""), seconds=seconds)
             rest = LEAST_WAIT_SECONDS
-        except QuarkmedError:
+        except (ApiUnreachable, UserError):  # never Preempted, which a signal may raise here
             rest = min(seconds, LOST_WATCH_SECONDS)
         time.sleep(max(0.0, rest - (time.monotonic() - started)))

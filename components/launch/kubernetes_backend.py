@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from components.errors import InfrastructureError, Preempted, QuarkmedError, UserError
+from components.errors import InfrastructureError, Preempted, UserError
 from components.launch.ends import Attempt, Ending
 from components.launch.gpu_hours import open_ledger
 from components.launch.job_follower import JobFollower
@@ -184,7 +184,7 @@ class KubernetesBackend:
 
     def _cancel(self, job: TrainingJob) -> None:
         """Delete the job and let its pods save their state; a cluster that does not answer leaves the job to the next run."""
-        with contextlib.suppress(QuarkmedError):
+        with contextlib.suppress(InfrastructureError, UserError):
             self.api.delete(f"{self.jobs}/{job.name}")
             self.api.delete(f"{self.services}/{job.name}")
             deadline = time.monotonic() + job.grace_seconds + END_SECONDS

@@ -9,7 +9,7 @@ import contextlib
 from pathlib import Path, PurePosixPath
 from typing import TYPE_CHECKING, Any
 
-from components.errors import QuarkmedError
+from components.errors import StorageError, UserError
 from components.launch.kubernetes_ends import is_over
 from components.launch.kubernetes_job import FOLDER_NOTE, KEY_NOTE, PROJECT, RUN_LABEL, STAGE_LABEL
 from components.pipeline.events import read_events
@@ -51,7 +51,7 @@ def is_orphan(backend: "KubernetesBackend", job: Object) -> bool:
 
 def _present_key(backend: "KubernetesBackend", stage: str) -> str | None:
     """Return the key of what a stage would make now, None where it cannot be told."""
-    with contextlib.suppress(QuarkmedError):
+    with contextlib.suppress(UserError, StorageError):
         return stage_key(stage_inputs(backend.root, load_graph(backend.root).row(stage), backend.settings))
     return None
 
