@@ -1,14 +1,13 @@
-"""`quarkmed retrain` over the fake stages: `python retrain.py`; with `--stages-only` without servers, MLflow and promotion."""
+"""`quarkmed retrain` over the fake stages: `python retrain.py`; with `--stages-only [run]` without servers, MLflow and promotion."""
 
 import sys
-import time
 from pathlib import Path
 
 from rich.console import Console
 
 from flows import cli
 from flows.run_command import run_retrain
-from flows.run_folder import new_run_id, workspace_lock
+from flows.run_folder import workspace_lock
 
 TABLE = "fake_stages:STAGES"
 
@@ -23,7 +22,7 @@ def stages_only() -> None:
     from tasks.session import open_session
     from tasks.stage_advance import advance_stage
 
-    root, run = Path.cwd(), new_run_id(time.time())
+    root, run = Path.cwd(), (*sys.argv, "run")[2]
     launcher = RoutingLauncher(root, run=run, settings=load_settings(root / "params.yaml"), log=root / "var" / "stages.log", table=TABLE)
     launcher.local.warm_up = launcher.local._process.start  # torch is not needed here
     session = open_session(root, run, launcher)

@@ -28,8 +28,8 @@ except QuarkmedError as error:
 """
 
 
-def start(project: Path) -> subprocess.Popen[str]:
-    return subprocess.Popen([sys.executable, "retrain.py", "--stages-only"], cwd=project, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+def start(project: Path, run: str) -> subprocess.Popen[str]:
+    return subprocess.Popen([sys.executable, "retrain.py", "--stages-only", run], cwd=project, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
 
 
 def wait_for(condition, seconds=60.0):
@@ -55,12 +55,12 @@ def test_a_killed_runs_job_is_taken_over_by_the_next(fake_project, api_server):
     values["launch"] = {"backend": "kubernetes", "stages": {"evaluate": "local"}, "cluster": cluster}
     (fake_project / "params.yaml").write_text(yaml.safe_dump(values))
     try:
-        first = start(fake_project)
+        first = start(fake_project, "first")
         wait_for(lambda: made == ["sources", "ift"])
         time.sleep(0.5)
         first.kill()
         assert "sources ran" in first.communicate()[0]
-        second = start(fake_project)
+        second = start(fake_project, "second")
         wait_for(lambda: server.calls.count("POST /apis/batch/v1/namespaces/n/jobs") == 3)  # the third finds the second's job
         (fake_project / "go").touch()
         said = second.communicate(timeout=120)[0]
@@ -72,4 +72,5 @@ def test_a_killed_runs_job_is_taken_over_by_the_next(fake_project, api_server):
     ]  # fmt: skip
     assert made == ["sources", "ift", "grpo_general"]
     assert json.loads((fake_project / "models" / "grpo_general.json").read_text())["parent"]
-    assert [pod.stage for pod in open_ledger(fake_project).pods()] == ["sources", "ift", "grpo_general"]
+    pods = [(pod.run, pod.stage) for pod in open_ledger(fake_project).pods()]
+    assert pods == [("first", "sources"), ("first", "ift"), ("second", "grpo_general")]
