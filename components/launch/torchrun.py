@@ -36,6 +36,12 @@ def exit_code_of(failures: Sequence[RankFailure]) -> int:
     return first.exit_code if first.exit_code >= 0 else SIGNAL_BASE - first.exit_code
 
 
+def describe_failures(failures: Sequence[RankFailure]) -> str:
+    """Return one line: a pod's status keeps the last 2 KiB of its log, and the rank's own message must be among them."""
+    ends = ", ".join(f"{failure.rank} with {failure.exit_code}" for failure in failures)
+    return f"torchrun: ranks of this node that failed, each with its exit code: {ends}; this process ends with {exit_code_of(failures)}"[:500]
+
+
 def main(arguments: Sequence[str]) -> int:
     """Run torchrun on its arguments; return the exit code.
 
@@ -52,8 +58,9 @@ def main(arguments: Sequence[str]) -> int:
     try:
         run(parse_args(list(arguments)))
     except ChildFailedError as error:
-        print(error, file=sys.stderr)
-        return exit_code_of([RankFailure(rank, failure.timestamp, failure.exitcode) for rank, failure in error.failures.items()])
+        failures = [RankFailure(rank, failure.timestamp, failure.exitcode) for rank, failure in error.failures.items()]
+        print(describe_failures(failures), file=sys.stderr)
+        return exit_code_of(failures)
     except SignalException as error:
         print(f"torchrun: told to stop ({error.sigval.name}), as were its ranks", file=sys.stderr)
         return EXIT_PREEMPTED

@@ -66,7 +66,7 @@ def test_two_pods_of_which_one_is_drained_make_what_one_process_makes(tmp_path, 
     finally:
         server.stop()
     assert attempts == [[43, 43], [0, 0]]  # the pod that was not drained stops at the same step
-    assert len(told) == 1 and "preempted: told to stop: saved after step" in told[0]
+    assert len(told) == 1 and "(preempted: job" in told[0] and "told to stop: saved after step" in told[0]
     assert steps == expected_steps
     for name, value in expected.items():
         torch.testing.assert_close(weights[name], value, rtol=0, atol=1e-5)
