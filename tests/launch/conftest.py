@@ -73,7 +73,7 @@ class Cluster:
         self.scripts: list[str] = []
         self.launch: dict[str, Any] = {
             "backend": "kubernetes",
-            "retry": {"first_wait_seconds": 0.01, "infrastructure": 2},
+            "retry": {"first_wait_seconds": 0.01, "infrastructure": 1},
             "cluster": {"address": server.address, "namespace": "n", "pods": str(root / "pods.yaml"), "mount": str(root), "look_seconds": 0.1},
         }  # fmt: skip
         server.pods.program = self._program

@@ -90,7 +90,7 @@ def test_an_image_that_cannot_be_pulled_is_given_up_after_the_retries(cluster):
     cluster.launch["cluster"]["start_minutes"] = 0.1 / 60
     with pytest.raises(InfrastructureError, match=r"starting for longer than launch\.cluster\.start_minutes allows: ImagePullBackOff"):
         cluster.run()
-    assert cluster.server.calls.count(JOBS) == 3  # the first, and launch.retry.infrastructure: 2 more
+    assert cluster.server.calls.count(JOBS) == 2  # the first, and launch.retry.infrastructure: 1 more
     assert cluster.server.pods.jobs == {} and cluster.server.services == {}
 
 
@@ -110,12 +110,12 @@ def test_a_job_that_is_deleted_from_outside_is_made_again(cluster):
 
 
 def test_an_outage_is_waited_out_while_the_pods_go_on(cluster):
-    cluster.scripts = [f"echo ready; sleep 0.5; {cluster.good()}"]
+    cluster.scripts = [f"echo ready; sleep 0.3; {cluster.good()}"]
 
     def fail():
         cluster.server.only_job()
         with cluster.server.outage():
-            time.sleep(1.0)
+            time.sleep(0.6)
 
     cluster.later(fail)
     cluster.run()

@@ -1,5 +1,6 @@
 """Whose job it is: taken over from a killed run, made anew after an ended one, deleted when told to stop, swept, or never made."""
 
+import dataclasses
 import os
 import signal
 import time
@@ -96,11 +97,13 @@ def test_a_folder_that_is_not_on_the_volume_is_refused(cluster):
 
 
 def test_no_stage_starts_beyond_the_budget(cluster):
-    cluster.launch["budget_gpu_hours"] = 1e-9
-    cluster.scripts = [f"sleep 1.1; {cluster.good()}"]
+    cluster.launch["budget_gpu_hours"] = 2.0
+    cluster.scripts = [cluster.good()]
     launcher = RoutingLauncher(cluster.root, run="run-1", settings=cluster.settings, log=cluster.root / "log.txt")
     assert launcher.run_stage("sources", cluster.attempt().key).name == "sources"
-    with pytest.raises(UserError, match=r"launch\.budget_gpu_hours: this run has spent 0\.00 of its 1e-09 GPU-hours"):
+    (pod,) = open_ledger(cluster.root).pods()
+    open_ledger(cluster.root).note([dataclasses.replace(pod, gpus=4, started=pod.ended - 1800)])  # 4 GPUs for half an hour
+    with pytest.raises(UserError, match=r"launch\.budget_gpu_hours: this run has spent 2\.00 of its 2 GPU-hours"):
         launcher.run_stage("ift", cluster.attempt("ift").key)
     assert len(cluster.made) == 1
 
