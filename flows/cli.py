@@ -33,8 +33,11 @@ def retrain() -> None:
     run_retrain(project_root(), console=console if console.is_terminal else Console(width=LOG_WIDTH))
 
 
-@app.command()
-def stage(name: Annotated[str, typer.Argument(help="a stage of dvc.yaml")]) -> None:
+@app.command(epilog="Examples: `quarkmed stage ift`; `quarkmed stage ift --micro-divisor 2` after its memory was exhausted, which changes no more than last bits.")
+def stage(
+    name: Annotated[str, typer.Argument(help="a stage of dvc.yaml")],
+    micro_divisor: Annotated[int, typer.Option("--micro-divisor", min=1, max=64, help="divide micro_tokens by this: smaller passes, same step, same key")] = 1,
+) -> None:
     """Run one stage here and now, in this process (or under torchrun, on all its processes); what `dvc repro` calls."""
     from components.launch.ranked_stage import execute_ranked_stage, is_launched
     from components.launch.torch_setup import prepare_torch
@@ -47,7 +50,7 @@ def stage(name: Annotated[str, typer.Argument(help="a stage of dvc.yaml")]) -> N
     settings = load_settings(root / "params.yaml")
     prepare_torch(settings.run.threads)
     with stop_signals(signal.SIGTERM, signal.SIGINT, grace_seconds=settings.system.grace_seconds):
-        done = execute_ranked_stage(name, root=str(root)) if is_launched() else execute_stage(name, root=str(root))
+        done = (execute_ranked_stage if is_launched() else execute_stage)(name, root=str(root), micro_divisor=micro_divisor)
     if done is None:
         return
     for warning in read_warnings(Path(done["folder"])):
@@ -104,6 +107,17 @@ def who_used(
     from flows.who_used_command import who_used as print_usage
 
     print_usage(project_root(), asked, as_json=as_json, console=_wide_console())
+
+
+@app.command(epilog="Examples: `quarkmed spent`; `quarkmed spent --run 20260101-020000-ab12 --json`.")
+def spent(
+    run: Annotated[str | None, typer.Option(help="a run's id; all runs where none is named")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Say how many GPU-hours the pods of each run and stage used on a cluster."""
+    from flows.spent_command import spent as print_spent
+
+    print_spent(project_root(), run=run, as_json=as_json, console=_wide_console())
 
 
 @app.command()

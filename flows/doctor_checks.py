@@ -123,6 +123,24 @@ def check_runs(root: Path) -> Iterator[Finding]:
     yield Finding("runs", not unended, f"{len(folders)} runs, none at work{_named([f'{name} was killed' for name in unended])}", "run `make retrain`: it goes on from the last checkpoint; then remove the runs/ folders named" if unended else "")
 
 
+def check_cluster(root: Path) -> Iterator[Finding]:
+    """Where stages are sent to a cluster: does its API answer, are its pods' settings sound, and may this account do what jobs need."""
+    launch = load_settings(root / "params.yaml").launch
+    if not launch.uses("kubernetes"):
+        return
+    from components.launch.kubernetes_api import open_api
+    from components.launch.kubernetes_backend import folder_of_pods
+    from components.launch.kubernetes_rights import missing_rights
+    from components.settings.cluster import load_trainer_pods
+
+    load_trainer_pods(launch.cluster.pods)
+    folder_of_pods(root, launch.cluster.mount)
+    api = open_api(launch.cluster.address)
+    missing = missing_rights(api, launch.cluster.namespace)
+    says = f"{api.address} answers; namespace {launch.cluster.namespace}{_named([f'may not {right}' for right in missing])}"
+    yield Finding("cluster", not missing, says, "apply infra/kubernetes/base/worker-rights.yaml, or run as the worker's account" if missing else "")
+
+
 def check_machine(root: Path, *, free_gib: float) -> Iterator[Finding]:
     """Look at the free disk and at the GPU."""
     free = shutil.disk_usage(root).free / GIB
@@ -159,4 +177,4 @@ def _named(items: list[str]) -> str:
     return f"; {'; '.join(items[:NAMED])}{rest}" if items else ""
 
 
-CHECKS = {"versions": check_versions, "git": check_git, "services": check_services, "registry": check_registry, "data": check_data, "runs": check_runs}
+CHECKS = {"versions": check_versions, "git": check_git, "services": check_services, "registry": check_registry, "data": check_data, "runs": check_runs, "cluster": check_cluster}

@@ -12,7 +12,8 @@ from typing import Any
 
 from prefect import Flow, flow
 
-from components.launch.stage_launcher import StageLauncher
+from components.launch.launcher import RoutingLauncher
+from components.pipeline.events import RunEvents
 from components.pipeline.plan import make_plan
 from components.pipeline.run_reference import head_commit, is_dirty
 from components.settings.settings import load_settings
@@ -34,7 +35,8 @@ def retrain(profile: str = "laptop") -> str:
     """
     root, run = Path.cwd(), new_run_id(time.time())
     settings = load_settings(root / "params.yaml")
-    launcher = StageLauncher(root, threads=settings.run.threads, log=root / RUNS / run / "logs" / "stages.log", grace_seconds=settings.system.grace_seconds)
+    folder = root / RUNS / run
+    launcher = RoutingLauncher(root, run=run, settings=settings, log=folder / "logs" / "stages.log", tell=lambda sentence: RunEvents(folder).note(sentence))
     with workspace_lock(root):
         return bring_up_to_date(open_session(root, run, launcher), profile=profile)
 

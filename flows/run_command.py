@@ -59,14 +59,14 @@ def nothing_to_do(root: Path, settings: Settings) -> dict[str, Any] | None:
 
 
 def _run_flow(root: Path, run: str, settings: Settings, *, console: Console, stage_table: str, profile: str) -> None:
-    from components.launch.stage_launcher import StageLauncher
+    from components.launch.launcher import RoutingLauncher
     from flows.services import is_healthy, prefect_service, start_service, wait_until_healthy
 
     service = prefect_service(root, settings.system)
     os.environ.update(service.environment)
     folder = run_folder(root, run)
+    launcher = RoutingLauncher(root, run=run, settings=settings, log=folder / "logs" / "stages.log", table=stage_table, tell=lambda sentence: RunEvents(folder).note(sentence))
     started_here = start_service(root, service, is_kept=False)
-    launcher = StageLauncher(root, threads=settings.run.threads, log=folder / "logs" / "stages.log", table=stage_table, grace_seconds=settings.system.grace_seconds)
     events, outcome = RunEvents(folder), "failed"
     try:
         with LiveDisplay(folder, console=console):

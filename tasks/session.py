@@ -1,12 +1,12 @@
-"""What one `retrain` holds open: the workspace, the warm stage process, the tracking process and the run's event log."""
+"""What one `retrain` holds open: the workspace, the launcher of stages, the tracking process and the run's event log."""
 
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
 from components.errors import QuarkmedError
+from components.launch.launcher import Launcher
 from components.launch.local_process import LocalProcess
-from components.launch.stage_launcher import StageLauncher
 from components.pipeline.events import RunEvents
 from components.pipeline.workspace import Workspace
 from components.settings.settings import Settings, load_settings
@@ -20,7 +20,7 @@ RUNS = "runs"
 class RetrainSession:
     """Opened by the flow, handed to every task; closing it waits for the tracking process and ends both processes."""
 
-    def __init__(self, root: Path, *, run: str, settings: Settings, workspace: Workspace, events: RunEvents, launcher: StageLauncher) -> None:
+    def __init__(self, root: Path, *, run: str, settings: Settings, workspace: Workspace, events: RunEvents, launcher: Launcher) -> None:
         self.root = root
         self.run = run
         self.settings = settings
@@ -66,7 +66,7 @@ class RetrainSession:
         self._replays.append(self.tracker.submit("components.tracking.replay:replay_stage", root=str(self.root), run=self.run, report=report))
 
 
-def open_session(root: Path, run: str, launcher: StageLauncher) -> RetrainSession:
+def open_session(root: Path, run: str, launcher: Launcher) -> RetrainSession:
     """Return the session of a run whose stages the launcher runs, with the folder's settings and DVC's workspace."""
     settings = load_settings(root / "params.yaml")
     events = RunEvents(root / RUNS / run)

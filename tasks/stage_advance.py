@@ -36,7 +36,7 @@ def advance_stage(session: RetrainSession, name: str) -> str:
             _report(session, name, _unrun(session.root, name, key), inputs, taken, digests)
             events.stage(name, "restored", reason=f"{why}; made before from the same inputs")
             return "restored"
-        ended = _launch(session, name, why, str(work_folder(session.root, name, key)))
+        ended = _launch(session, name, why, key)
     else:
         why = "had ended when the run was interrupted"
     for warning in read_warnings(Path(ended.folder)):
@@ -48,10 +48,11 @@ def advance_stage(session: RetrainSession, name: str) -> str:
     return status
 
 
-def _launch(session: RetrainSession, name: str, why: str, folder: str) -> StageRun:
+def _launch(session: RetrainSession, name: str, why: str, key: str) -> StageRun:
+    folder = str(work_folder(session.root, name, key))
     session.events.stage(name, "running", reason=why, folder=folder)
     try:
-        return session.launcher.run_stage(name)
+        return session.launcher.run_stage(name, key)
     except QuarkmedError as error:
         session.events.stage(name, "stopped" if isinstance(error, Preempted) else "failed", reason=str(error), folder=folder)
         raise

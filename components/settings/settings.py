@@ -14,6 +14,7 @@ from components.settings.engine import EngineSettings
 from components.settings.evaluation import EvaluateSettings, GateSettings
 from components.settings.explaining import explain_problems
 from components.settings.generation import VllmSettings
+from components.settings.launching import LaunchSettings
 from components.settings.system import RunSettings, SystemSettings
 from components.settings.training import (
     AnswersSettings,
@@ -36,6 +37,7 @@ class Settings(Section):
     run: RunSettings
     system: SystemSettings
     engine: EngineSettings = Field(default_factory=EngineSettings)
+    launch: LaunchSettings = Field(default_factory=LaunchSettings)
     sources: SourcesSettings
     curate: CurateSettings
     knowledge: KnowledgeSettings

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -13,7 +14,7 @@ from safetensors.torch import load_file
 from components import layout
 from components.cases.case import Case
 from components.conversations import Message
-from components.documents import Document, write_jsonl
+from components.documents import write_jsonl
 from components.errors import SettingsError
 from components.launch.ranked_stage import execute_ranked_stage
 from components.modeling.models import create_model, save_model
@@ -25,35 +26,10 @@ from components.settings.training import ModelSettings
 from components.storage.artifact_store import read_reference, write_reference
 
 PROJECT = Path(__file__).parents[2]
-SMALL = {
-    "model": {"vocabulary": 512, "hidden": 32, "layers": 2, "heads": 4, "key_value_heads": 2, "head_dimension": 8, "intermediate": 48},
-    "pretraining": {"steps": 8, "batch_tokens": 256, "micro_tokens": 96, "validate_every": 4, "checkpoint_every": 3},
-}  # fmt: skip
 
-
-def _project(root: Path, *, strategy: str, optimiser: str = "muon") -> Path:
-    documents = [Document(id=f"d{number}", type="textbook", source="s", text=f"Asthma note {number}: wheeze and night cough.") for number in range(60)]
-    write_jsonl(root / layout.DOCUMENTS, documents)
-    write_jsonl(root / layout.SENTENCES, [{"text": f"Asthma causes wheeze {n}.", "triple": ["asthma", "causes", str(n)], "template": "y"} for n in range(20)])
-    case = Case(
-        id="c", split="train", suite="verified", task="diagnosis", group="g", cluster="a", entities=("a",), combination="1", template="t",
-        messages=(Message(role="user", content="Wheeze. Diagnosis?"),), answer="J45.9", verifier="icd_diagnosis",
-    )  # fmt: skip
-    write_jsonl(root / layout.TRAIN_CASES, [case])
-    for folder in ("components", "infra"):
-        (root / folder).symlink_to(PROJECT / folder)
-    (root / "dvc.yaml").write_bytes((PROJECT / "dvc.yaml").read_bytes())
-    params = yaml.safe_load((PROJECT / "params.yaml").read_text(encoding="utf-8"))
-    for section, values in {**SMALL, "engine": {"strategy": strategy}, "run": {"threads": 1}}.items():
-        params[section].update(values)
-    params["pretraining"]["optimiser"]["kind"] = optimiser
-    (root / "params.yaml").write_text(yaml.safe_dump(params), encoding="utf-8")
-    return root
-
-
-def _rewards_project(root: Path, *, strategy: str) -> Path:
+def _rewards_project(root: Path, small_project: Callable[..., Path], *, strategy: str) -> Path:
     """Return the project with a tiny base and ift, and a question about six clusters to which the gold answer is known."""
-    _project(root, strategy=strategy)
+    small_project(root, strategy=strategy)
     (root / layout.KNOWLEDGE_BASE).parent.mkdir()
     (root / layout.KNOWLEDGE_BASE).symlink_to(PROJECT / layout.KNOWLEDGE_BASE)
     question, gold = "How is community-acquired pneumonia treated, and what tests help?", (
@@ -100,9 +76,9 @@ TORCHRUN = (str(Path(sys.executable).parent / "torchrun"), "--nproc-per-node", "
 
 @pytest.mark.slow
 @pytest.mark.parametrize(("strategy", "optimiser"), [("ddp", "muon"), ("deepspeed", "adamw")])
-def test_torchrun_runs_a_stage_on_two_ranks(tmp_path, strategy, optimiser):
-    one = _project(tmp_path / "one", strategy="single", optimiser=optimiser)
-    two = _project(tmp_path / "two", strategy=strategy, optimiser=optimiser)
+def test_torchrun_runs_a_stage_on_two_ranks(tmp_path, small_project, strategy, optimiser):
+    one = small_project(tmp_path / "one", strategy="single", optimiser=optimiser)
+    two = small_project(tmp_path / "two", strategy=strategy, optimiser=optimiser)
     records = [_run(one), _run(two, *TORCHRUN)]
     for name, value in _weights(one).items():
         torch.testing.assert_close(_weights(two)[name], value, rtol=0, atol=1e-5)
@@ -111,8 +87,8 @@ def test_torchrun_runs_a_stage_on_two_ranks(tmp_path, strategy, optimiser):
 
 
 @pytest.mark.slow
-def test_torchrun_runs_the_reward_models_on_two_ranks(tmp_path):
-    one, two = (_rewards_project(tmp_path / name, strategy=strategy) for name, strategy in (("one", "single"), ("two", "fsdp")))
+def test_torchrun_runs_the_reward_models_on_two_ranks(tmp_path, small_project):
+    one, two = (_rewards_project(tmp_path / name, small_project, strategy=strategy) for name, strategy in (("one", "single"), ("two", "fsdp")))
     _run(one, stage="reward_models")
     _run(two, *TORCHRUN, stage="reward_models")
     pairs = [(root / layout.REWARD_PAIRS).read_text() for root in (one, two)]
@@ -125,11 +101,11 @@ def test_torchrun_runs_the_reward_models_on_two_ranks(tmp_path):
 
 
 @pytest.mark.parametrize("name", ["curate", "answers"])
-def test_a_stage_of_one_process_is_refused(tmp_path, name):
+def test_a_stage_of_one_process_is_refused(tmp_path, small_project, name):
     with pytest.raises(SettingsError, match=f"stage {name} runs in one process"):
-        execute_ranked_stage(name, root=str(_project(tmp_path, strategy="ddp")))
+        execute_ranked_stage(name, root=str(small_project(tmp_path, strategy="ddp")))
 
 
-def test_several_processes_without_a_strategy_are_refused(tmp_path):
+def test_several_processes_without_a_strategy_are_refused(tmp_path, small_project):
     with pytest.raises(SettingsError, match=r"engine\.strategy is single"):
-        execute_ranked_stage("pretraining", root=str(_project(tmp_path, strategy="single")))
+        execute_ranked_stage("pretraining", root=str(small_project(tmp_path, strategy="single")))
