@@ -142,7 +142,7 @@ def doctor(
 
 @app.command()
 def up() -> None:
-    """Start the Prefect and MLflow servers on this machine and print their addresses."""
+    """Start the Prefect and MLflow servers and the process that runs deployments on this machine; print their addresses."""
     from flows.service_commands import bring_up
 
     bring_up(project_root())
@@ -150,10 +150,20 @@ def up() -> None:
 
 @app.command()
 def down() -> None:
-    """Stop exactly the servers that `up` started."""
+    """Stop exactly what `up` started; runs at work save first, and go on at the next `up`."""
     from flows.service_commands import bring_down
 
     bring_down(project_root())
+
+
+@app.command(epilog="Examples: `quarkmed automations` shows which are there; `quarkmed automations --notify slack-webhook/team` applies them.")
+def automations(
+    notify: Annotated[str | None, typer.Option(help="TYPE/NAME of the notification block that sends them, made in the Prefect page")] = None,
+) -> None:
+    """Show, or bring to the Prefect server, the notifications of infra/automations.yaml: a failed run, a promotion that waits."""
+    from flows.automations_command import show_automations
+
+    show_automations(project_root(), notify=notify, console=_wide_console())
 
 
 @app.command()

@@ -35,7 +35,6 @@ from flows.retrain_request import RetrainRequest
 from flows.run_folder import LOCK, new_run_id, workspace_lock
 
 Status = Literal["open", "stopped", "failed"]
-DATA = ("data",)
 OPERATIONAL = ("system", "launch")  # where things lie, run and listen here: never part of a result
 SECONDS_A_DAY = 86_400
 
@@ -143,7 +142,7 @@ def _make(root: Path, folder: Path, request: RetrainRequest, *, commit: str, dat
     try:
         make_workspace(root, folder, commit=commit)
         if data is not None:
-            take_data(folder, commit=data, paths=DATA)
+            take_data(folder, commit=data)
         write_parameters(folder, _values(root, folder, request))
         commit_request(folder, message="quarkmed: what was asked of a run")
         link_named_folders(root, folder, workspace_settings(folder))

@@ -88,7 +88,7 @@ def settle(session: RetrainSession, lineage: dict[str, str]) -> dict[str, Any]:
     (session.events.folder / "model_card.md").write_text(decision.pop("card"), encoding="utf-8")
     session.events.decision({**decision, "verdict": judged["verdict"]})
     if decision["decision"] == "held" and session.settings.system.promote == "ask":
-        session.events.note(ask_for_promotion(decision, run=session.run))
+        session.events.note(ask_for_promotion(decision))
     session.track(
         "components.tracking.replay:end_run", root=str(session.root), run=session.run, status="FINISHED", metrics={},
         tags={"quarkmed.decision": decision["decision"], "quarkmed.version": decision["version"]},

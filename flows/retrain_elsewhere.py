@@ -1,9 +1,11 @@
 """`retrain` in a workspace of its own: what a schedule, a trigger, a person at the Prefect page or an option asks for."""
 
+import signal
 import time
 from pathlib import Path
 
 from prefect import get_client
+from prefect.exceptions import TerminationSignal
 from prefect.runtime import flow_run
 
 from components.errors import Preempted
@@ -32,13 +34,16 @@ def retrain_elsewhere(root: Path, request: RetrainRequest, *, table: str) -> str
     Raises:
         SettingsError: an unknown revision, profile, stage or override, before anything runs.
         QuarkmedError: whatever a stage raised; the workspace is kept.
+        TerminationSignal: told to stop; what was at work is saved.
     """
-    with own_workspace(root, request, flow_run=flow_run.id) as place:
-        _name_flow_run(place.run)
-        check_out_data(place.folder)
-        if request.dry_run:
-            return _plan_only(place, request)
-        return _retrain(place, request, table=table)
+    try:
+        with own_workspace(root, request, flow_run=flow_run.id) as place:
+            _name_flow_run(place.run)
+            check_out_data(place.folder)
+            return _plan_only(place, request) if request.dry_run else _retrain(place, request, table=table)
+    except Preempted as stop:  # in Prefect's own words, so that a run cancelled in the page reads as cancelled
+        print(stop)
+        raise TerminationSignal(signal.SIGTERM) from stop
 
 
 def _plan_only(place: OwnWorkspace, request: RetrainRequest) -> str:

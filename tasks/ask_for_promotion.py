@@ -15,9 +15,9 @@ ASKING = "promote_model/promote_model"
 HELD = "quarkmed.promotion.held"
 
 
-def ask_for_promotion(decision: Mapping[str, Any], *, run: str) -> str:
-    """Start the flow that asks a person about a held version, once a run; return a sentence on what waits where."""
-    model, version = str(decision["model"]), str(decision["version"])
+def ask_for_promotion(decision: Mapping[str, Any]) -> str:
+    """Start the flow that asks a person about a held version, once a decision; return a sentence on what waits where."""
+    model, version, run = str(decision["model"]), str(decision["version"]), str(decision["decided_in"])
     with contextlib.suppress(Exception):
         emit_event(HELD, resource={"prefect.resource.id": f"quarkmed.model.{model}", "prefect.resource.name": model}, payload={"version": version, "run": run})
     by_hand = f"{model} version {version} passed the gate and waits for a person: `quarkmed promote {version}`"

@@ -40,6 +40,7 @@ from components.settings.settings import Settings, load_settings
 
 WORKTREES = "var/worktrees"
 SHARED = ("var/dvc-cache", "var/dvc-remote", "var/store", "var/mlflow", "var/registry", "var/lineage", "var/ledger", "runs")
+DATA = ("data", "data.dvc")
 NO_HOOKS = ("-c", "core.hooksPath=/dev/null")
 
 
@@ -79,15 +80,17 @@ def make_workspace(root: Path, folder: Path, *, commit: str) -> None:
         raise StorageError(f"{folder}: the run's workspace cannot be made ({error.strerror}); free the disk, then run again") from error
 
 
-def take_data(folder: Path, *, commit: str, paths: tuple[str, ...]) -> None:
-    """Let the workspace's data be those of another commit.
+def take_data(folder: Path, *, commit: str) -> None:
+    """Let the workspace's data be those of another commit: data/, and data.dvc where DVC keeps the folder as a whole.
 
     Raises:
-        StorageError: the commit holds none of them.
+        SettingsError: the commit has neither.
     """
-    for path in paths:
-        shutil.rmtree(folder / path, ignore_errors=True)
-        run_git(folder, "restore", f"--source={commit}", "--worktree", "--staged", "--", path)
+    names = run_git(folder, "ls-tree", "--name-only", commit, "--", *DATA).splitlines()
+    if not names:
+        raise SettingsError(f"commit {commit[:12]} has no data/, so its data cannot be taken; name another data revision")
+    run_git(folder, "rm", "-r", "-q", "-f", "--ignore-unmatch", "--", *DATA)
+    run_git(folder, "restore", f"--source={commit}", "--worktree", "--staged", "--", *names)
 
 
 def check_out_data(folder: Path) -> None:
