@@ -10,7 +10,7 @@ What lies where, and why:
                                              var/store                        content-addressed; published by rename
                                              var/mlflow, var/registry         databases, which lock for themselves
                                              var/lineage, var/vllm            made from the above; an environment
-                                             var/ledger                       sums over all runs
+                                             var/launch                       GPU-hours of all runs (appended to)
                                              runs                             outlives the worktree
     own                                      .dvc/tmp                         DVC's lock of a workspace
                                              var/work                         two runs of equal inputs must not share checkpoints
@@ -39,7 +39,7 @@ from components.pipeline.run_reference import IDENTITY, run_git
 from components.settings.settings import Settings, load_settings
 
 WORKTREES = "var/worktrees"
-SHARED = ("var/dvc-cache", "var/dvc-remote", "var/store", "var/mlflow", "var/registry", "var/lineage", "var/ledger", "runs")
+SHARED = ("var/dvc-cache", "var/dvc-remote", "var/store", "var/mlflow", "var/registry", "var/lineage", "var/launch", "runs")
 DATA = ("data", "data.dvc")
 NO_HOOKS = ("-c", "core.hooksPath=/dev/null")
 
