@@ -11,7 +11,7 @@ from typing import Any
 from prefect import get_client
 from prefect.client.schemas.objects import ConcurrencyLimitConfig
 from prefect.deployments.runner import RunnerDeployment
-from prefect.exceptions import ObjectNotFound
+from prefect.exceptions import MissingFlowError, ObjectNotFound
 from prefect.flows import load_flow_from_entrypoint
 from prefect.schedules import Schedule
 from prefect.types.entrypoint import EntrypointType
@@ -42,7 +42,7 @@ def _deployment(row: Mapping[str, Any], path: Path) -> RunnerDeployment:
             concurrency_limit=ConcurrencyLimitConfig(**limit) if isinstance(limit, Mapping) else limit,
             entrypoint_type=EntrypointType.MODULE_PATH,
         )  # fmt: skip
-    except (ImportError, AttributeError, KeyError, TypeError) as error:
+    except (ImportError, AttributeError, KeyError, TypeError, MissingFlowError) as error:
         raise SettingsError(f"{path}: deployment {row.get('name')!r}: {type(error).__name__}: {error}; mend its row") from error
 
 

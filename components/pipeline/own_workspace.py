@@ -7,7 +7,7 @@ revision, so that equal requests are equal commits and `git_sha` says all that w
 What lies where, and why:
 
     shared, by a link to the project's own   var/dvc-cache, var/dvc-remote    content-addressed; DVC writes by rename
-                                             var/store                        content-addressed; published by rename
+                                             var/store, var/store-cache       content-addressed; published by rename
                                              var/mlflow, var/registry         databases, which lock for themselves
                                              var/lineage, var/vllm            made from the above; an environment
                                              var/launch                       GPU-hours of all runs (appended to)
@@ -39,7 +39,7 @@ from components.pipeline.run_reference import IDENTITY, run_git
 from components.settings.settings import Settings, load_settings
 
 WORKTREES = "var/worktrees"
-SHARED = ("var/dvc-cache", "var/dvc-remote", "var/store", "var/mlflow", "var/registry", "var/lineage", "var/launch", "runs")
+SHARED = ("var/dvc-cache", "var/dvc-remote", "var/store", "var/store-cache", "var/mlflow", "var/registry", "var/lineage", "var/launch", "runs")
 DATA = ("data", "data.dvc")
 NO_HOOKS = ("-c", "core.hooksPath=/dev/null")
 

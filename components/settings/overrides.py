@@ -38,9 +38,14 @@ def overlaid_values(base: Mapping[str, Any], *, profile: Mapping[str, Any] | Non
     """Return the values of params.yaml with a profile and then overrides laid over them.
 
     Raises:
-        SettingsError: an override names a key that does not exist (with the nearest that does), or has a value out of range.
+        SettingsError: an override names a key that does not exist (with the nearest that does), or has a value out of range;
+            or the values below are not valid themselves.
     """
     values = overlay(dict(base), profile or {})
+    try:
+        Settings.model_validate(values)
+    except ValidationError as error:
+        raise SettingsError(explain_problems(error, Path("params.yaml of the revision, with the profile"), Settings)) from None
     for key, value in overrides.items():
         nested: Any = value
         for part in reversed(key.split(".")):
