@@ -179,7 +179,7 @@ def stop_service(root: Path, service: Service) -> bool:
     process = psutil.Process(found.pid)
     if service.run_seconds:
         _stop_runs(process, service.run_seconds)
-    family = [process, *process.children(recursive=True)]
+    family = [process, *_living_children(process, recursive=True)]
     for member in family:
         with contextlib.suppress(psutil.NoSuchProcess):
             member.terminate()
@@ -194,7 +194,7 @@ def _stop_runs(process: psutil.Process, seconds: float) -> None:
     deadline = time.monotonic() + seconds
     told: set[int] = set()
     while time.monotonic() < deadline:
-        runs = process.children() if process.is_running() else []
+        runs = _living_children(process)
         for run in runs:
             with contextlib.suppress(psutil.NoSuchProcess):
                 if run.pid not in told:
@@ -203,6 +203,17 @@ def _stop_runs(process: psutil.Process, seconds: float) -> None:
         if not runs:
             return
         psutil.wait_procs(runs, timeout=0.5)
+
+
+def _living_children(process: psutil.Process, *, recursive: bool = False) -> list[psutil.Process]:
+    """Return a process's children without those that have ended and wait to be asked for their exit code."""
+    living = []
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for child in process.children(recursive=recursive):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if child.status() != psutil.STATUS_ZOMBIE:
+                    living.append(child)
+    return living
 
 
 def running(root: Path, service: Service) -> Running | None:

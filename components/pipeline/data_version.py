@@ -50,7 +50,7 @@ def data_version(root: Path, *, branch: str, remote: str = "") -> DataVersion:
 def _fetched(root: Path, remote: str, branch: str) -> str:
     reference = f"{WATCHED}/{remote}/{branch}"
     try:
-        run_git(root, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", remote, f"+{branch}:{reference}")
+        run_git(root, "fetch", "--quiet", "--no-tags", "--no-write-fetch-head", "--refmap=", remote, f"+{branch}:{reference}")
     except StorageError as error:
         raise SettingsError(f"remote {remote!r}, branch {branch!r}: cannot be fetched ({error}); `git remote -v` shows the remotes") from None
     return reference
