@@ -22,15 +22,37 @@ LOG_WIDTH = 160  # of tables in a file or a pipe
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Raw data to a promoted medical language model, in one command.")
 
 
-@app.command()
-def retrain() -> None:
-    """Bring every stage up to date, evaluate, and promote the model where the gate lets it."""
-    from rich.console import Console
+@app.command(
+    epilog="Examples: `quarkmed retrain`; `quarkmed retrain --dry-run --set ift.steps=400` plans a run with another value; "
+    "`quarkmed retrain --revision main --from-stage sft --promote ask` runs the last commit of main anew from sft and lets a person decide."
+)
+def retrain(
+    profile: Annotated[str | None, typer.Option(help="laptop, single-gpu or tiny: values laid over params.yaml *")] = None,
+    revision: Annotated[str | None, typer.Option(help="branch, tag or commit to run instead of what lies in the folder *")] = None,
+    data_revision: Annotated[str | None, typer.Option(help="branch, tag or commit whose data/ is taken *")] = None,
+    from_stage: Annotated[str | None, typer.Option(help="run this stage, and what its outputs lead to, although nothing changed *")] = None,
+    overrides: Annotated[list[str] | None, typer.Option("--set", help="key=value laid over params.yaml; may be given many times *")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only say which stages would run and why")] = False,
+    budget: Annotated[float, typer.Option(min=0, help="GPU-hours the run may spend; 0: as params.yaml says")] = 0.0,
+    promote: Annotated[str | None, typer.Option(help="of a model that passes the gate: never, ask or auto; as params.yaml says where not given")] = None,
+) -> None:
+    """Bring every stage up to date, evaluate, and promote the model where the gate lets it.
 
+    Options marked * make it work in a workspace of its own, at the last commit or the revision named: your files stay as they are.
+    """
+    from flows.retrain_options import asked_of
+
+    root, console = project_root(), _wide_console()
+    choices = {"profile": profile, "revision": revision, "data_revision": data_revision, "from_stage": from_stage, "overrides": overrides}
+    asked = asked_of(root, {name: value for name, value in choices.items() if value}, dry_run=dry_run, budget_gpu_hours=budget, promote=promote)
+    if dry_run and asked.elsewhere is None:
+        from flows.looking import print_plan
+
+        print_plan(root, console=console)
+        return
     from flows.run_command import run_retrain
 
-    console = Console()
-    run_retrain(project_root(), console=console if console.is_terminal else Console(width=LOG_WIDTH))
+    run_retrain(root, console=console, asked=asked)
 
 
 @app.command(epilog="Examples: `quarkmed stage ift`; `quarkmed stage ift --micro-divisor 2` after its memory was exhausted, which changes no more than last bits.")
@@ -134,7 +156,7 @@ def doctor(
 
 @app.command()
 def up() -> None:
-    """Start the Prefect and MLflow servers on this machine and print their addresses."""
+    """Start the Prefect and MLflow servers and the process that runs deployments on this machine; print their addresses."""
     from flows.service_commands import bring_up
 
     bring_up(project_root())
@@ -142,10 +164,20 @@ def up() -> None:
 
 @app.command()
 def down() -> None:
-    """Stop exactly the servers that `up` started."""
+    """Stop exactly what `up` started; runs at work save first, and go on at the next `up`."""
     from flows.service_commands import bring_down
 
     bring_down(project_root())
+
+
+@app.command(epilog="Examples: `quarkmed automations` shows which are there; `quarkmed automations --notify slack-webhook/team` applies them.")
+def automations(
+    notify: Annotated[str | None, typer.Option(help="TYPE/NAME of the notification block that sends them, made in the Prefect page")] = None,
+) -> None:
+    """Show, or bring to the Prefect server, the notifications of infra/automations.yaml: a failed run, a promotion that waits."""
+    from flows.automations_command import show_automations
+
+    show_automations(project_root(), notify=notify, console=_wide_console())
 
 
 @app.command()

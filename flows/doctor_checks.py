@@ -65,13 +65,13 @@ def check_services(root: Path) -> Iterator[Finding]:
 
     for service in all_services(root):
         if running(root, service) is None:
-            is_taken = is_port_taken(service.port)
+            is_taken = bool(service.port) and is_port_taken(service.port)
             to_do = f"stop the program on port {service.port}, or set {service.setting} in params.yaml to a free port" if is_taken else ""
             yield Finding(service.name, not is_taken, f"down; port {service.port} is taken by another program" if is_taken else "down (`quarkmed up` starts it)", to_do)
         elif is_healthy(service):
-            yield Finding(service.name, True, f"up at {service.address}")
+            yield Finding(service.name, True, f"up at {service.address}" if service.address else "up")
         else:
-            yield Finding(service.name, False, f"started, but {service.address} does not answer", "run `quarkmed down`, then `quarkmed up`; its log is in var/services/")
+            yield Finding(service.name, False, f"started, but {service.address or 'it'} does not answer", "run `quarkmed down`, then `quarkmed up`; its log is in var/services/")
 
 
 def check_registry(root: Path) -> Iterator[Finding]:

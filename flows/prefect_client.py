@@ -16,8 +16,14 @@ MAXIMUM_LOST = 200
 FLUSH_SECONDS = 5.0
 
 
-def mark_lost_runs() -> int:
-    """Set runs that claim to be running to Crashed and return how many; only the holder of the folder's lock may call it."""
+def mark_lost_runs(*, but: frozenset[str] | None = frozenset()) -> int:
+    """Set runs that claim to be running to Crashed and return how many; only the holder of the folder's lock may call it.
+
+    Args:
+        but: names of runs that are at work; None: any of them may be, and nothing is set.
+    """
+    if but is None:
+        return 0
     running = FlowRunFilter(state=FlowRunFilterState(type=FlowRunFilterStateType(any_=[StateType.RUNNING, StateType.PENDING])))
     count = 0
     with get_client(sync_client=True) as client:
@@ -25,7 +31,7 @@ def mark_lost_runs() -> int:
             flow_filter=FlowFilter(name=FlowFilterName(any_=["retrain"])), flow_run_filter=running, sort=FlowRunSort.START_TIME_DESC, limit=MAXIMUM_LOST
         )
         for lost in found:
-            if lost.deployment_id is None:
+            if lost.deployment_id is None and lost.name not in but:
                 client.set_flow_run_state(lost.id, Crashed(message="killed; the next run went on from its checkpoints"), force=True)
                 count += 1
     return count

@@ -7,7 +7,7 @@ from typing import Any
 from components.errors import QuarkmedError
 from components.launch.launcher import Launcher
 from components.launch.local_process import LocalProcess
-from components.pipeline.events import RunEvents
+from components.pipeline.events import RunEvents, read_events, stage_endings
 from components.pipeline.workspace import Workspace
 from components.settings.settings import Settings, load_settings
 from components.storage.files import write_json
@@ -20,8 +20,12 @@ RUNS = "runs"
 class RetrainSession:
     """Opened by the flow, handed to every task; closing it waits for the tracking process and ends both processes."""
 
-    def __init__(self, root: Path, *, run: str, settings: Settings, workspace: Workspace, events: RunEvents, launcher: Launcher) -> None:
+    def __init__(
+        self, root: Path, *, run: str, settings: Settings, workspace: Workspace, events: RunEvents, launcher: Launcher, anew: frozenset[str] = frozenset()
+    ) -> None:
+        """Args: anew: stages that run in this run whether or not anything changed."""
         self.root = root
+        self.anew = anew
         self.run = run
         self.settings = settings
         self.workspace = workspace
@@ -57,6 +61,14 @@ class RetrainSession:
         self.wait_for_tracking()
         return self.tracker.call(function, **arguments)
 
+    def is_due_anew(self, name: str) -> bool:
+        """Say whether a stage was asked to run anew and has not done so in this run."""
+        return name in self.anew and self.status_of(name) not in ("ran", "resumed")
+
+    def status_of(self, name: str) -> str | None:
+        """Return how a stage last stood in this run, None where it did not come up yet."""
+        return next((item["status"] for item in stage_endings(read_events(self.events.folder)) if item["name"] == name), None)
+
     def close(self) -> None:
         """End both processes."""
         self.launcher.close()
@@ -66,8 +78,16 @@ class RetrainSession:
         self._replays.append(self.tracker.submit("components.tracking.replay:replay_stage", root=str(self.root), run=self.run, report=report))
 
 
-def open_session(root: Path, run: str, launcher: Launcher) -> RetrainSession:
-    """Return the session of a run whose stages the launcher runs, with the folder's settings and DVC's workspace."""
-    settings = load_settings(root / "params.yaml")
-    events = RunEvents(root / RUNS / run)
-    return RetrainSession(root, run=run, settings=settings, workspace=Workspace(root, settings), events=events, launcher=launcher)
+def open_session(root: Path, run: str, launcher: Launcher, *, settings: Settings | None = None, from_stage: str | None = None) -> RetrainSession:
+    """Return the session of a run whose stages the launcher runs, with DVC's workspace.
+
+    Args:
+        settings: those of the folder's params.yaml where None.
+        from_stage: this stage, and what its outputs lead to, runs whether or not anything changed.
+    Raises:
+        SettingsError: bad settings, or dvc.yaml has no such stage.
+    """
+    settings = settings or load_settings(root / "params.yaml")
+    events, workspace = RunEvents(root / RUNS / run), Workspace(root, settings)
+    anew = frozenset(workspace.graph.downstream(from_stage)) if from_stage else frozenset()
+    return RetrainSession(root, run=run, settings=settings, workspace=workspace, events=events, launcher=launcher, anew=anew)

@@ -93,13 +93,14 @@ def judge_candidate(root: str, champion_results: str | None) -> dict[str, Any]:
 
 
 def settle_decision(
-    root: str, run: str, registered: Mapping[str, Any], verdict: Mapping[str, Any] | None, expected_champion: str | None
+    root: str, run: str, registered: Mapping[str, Any], verdict: Mapping[str, Any] | None, expected_champion: str | None, may_promote: bool | None = None
 ) -> dict[str, Any]:
     """Write the decision to the journal and, where the gate passed, promote; the same results are decided once.
 
     Args:
         verdict: of the gate; None where the candidate is the champion already.
         expected_champion: the version the gate compared with.
+        may_promote: whether a model that passed becomes champion by itself; as `system.promote` says where None.
     Returns:
         {"model", "version", "alias", "decision": promoted|refused|held|unchanged, "reasons"}.
     Raises:
@@ -113,7 +114,7 @@ def settle_decision(
     candidate = Candidate(settings.model_name, str(registered["version"]), key, details)
     entry = journal.last_decision(settings.model_name, key)
     if entry is None:
-        entry = _decide(journal, versions, candidate, verdict=verdict, expected_champion=expected_champion, may_promote=settings.promote == "auto")
+        entry = _decide(journal, versions, candidate, verdict=verdict, expected_champion=expected_champion, may_promote=settings.promote == "auto" if may_promote is None else may_promote)
     told = describe_decision(entry)
     decision = f"{told['decision']} by {entry.who}, run {told['decided_in']}."
     card = model_card(model=settings.model_name, lineage=registered["lineage"], verdict=entry.details.get("verdict"), decision=decision)
