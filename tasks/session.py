@@ -9,8 +9,10 @@ from components.launch.local_process import LocalProcess
 from components.launch.stage_launcher import StageLauncher
 from components.pipeline.events import RunEvents
 from components.pipeline.workspace import Workspace
+from components.registry.process_names import process_name
 from components.settings.settings import Settings, load_settings
 from components.storage.files import write_json
+from components.tracking.dead_runs import PROCESS
 from components.tracking.replay import StageReport
 from components.tracking.unreplayed import REPORT, unreplayed_reports
 
@@ -31,8 +33,10 @@ class RetrainSession:
         self._replays: list[int] = []
 
     def start(self, *, tags: dict[str, str]) -> None:
-        """Open the run in MLflow and replay what an interrupted one left behind, while the stages begin."""
-        self._replays.append(self.tracker.submit("components.tracking.replay:start_run", root=str(self.root), run=self.run, tags=tags))
+        """Close runs a kill left open, open this one in MLflow and replay what an interrupted one left behind, while the stages begin."""
+        self._replays.append(self.tracker.submit("components.tracking.dead_runs:close_dead_runs", root=str(self.root), run=self.run))
+        named = {**tags, PROCESS: process_name()}
+        self._replays.append(self.tracker.submit("components.tracking.replay:start_run", root=str(self.root), run=self.run, tags=named))
         for report in unreplayed_reports(self.root):
             self._submit_replay(report)
 
@@ -45,7 +49,7 @@ class RetrainSession:
         """Wait until everything submitted stands in MLflow; a failure of tracking is noted, never raised."""
         for number in self._replays:
             try:
-                self.tracker.result(number)
+                self._note(self.tracker.result(number))
             except QuarkmedError as error:
                 self.events.note(f"MLflow: {error}; the records are kept and replayed by the next run")
                 if not self.tracker.is_alive:
@@ -61,6 +65,11 @@ class RetrainSession:
         """End both processes."""
         self.launcher.close()
         self.tracker.close()
+
+    def _note(self, answer: Any) -> None:
+        """Note the sentences of a repair; other answers are ids."""
+        for sentence in answer if isinstance(answer, list) else []:
+            self.events.note(sentence)
 
     def _submit_replay(self, report: dict[str, Any]) -> None:
         self._replays.append(self.tracker.submit("components.tracking.replay:replay_stage", root=str(self.root), run=self.run, report=report))
