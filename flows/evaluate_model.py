@@ -9,7 +9,7 @@ from prefect import flow
 
 from components.registry.assessment import assess_version
 from components.registry.assessment_record import record_assessment
-from flows.flow_processes import noted_flow_run
+from tasks.flow_processes import noted_flow_run
 from tasks.publish_assessment import publish_assessment
 
 

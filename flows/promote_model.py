@@ -17,8 +17,8 @@ from components.registry.assessment import Assessment, assess_version
 from components.registry.assessment_record import record_assessment
 from components.registry.gate import failed_vetoes
 from components.storage.files import read_json, write_json
-from flows.flow_processes import noted_flow_run
 from flows.promotion_form import PromotionDecision, promotion_form
+from tasks.flow_processes import noted_flow_run
 from tasks.publish_assessment import publish_assessment, publish_sentences
 
 APPROVALS = "var/approvals"

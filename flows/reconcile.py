@@ -4,8 +4,8 @@ from pathlib import Path
 
 from prefect import flow
 
-from flows.flow_processes import noted_flow_run
 from flows.reconciling import reconcile_all
+from tasks.flow_processes import noted_flow_run
 from tasks.publish_assessment import publish_sentences
 
 

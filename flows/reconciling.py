@@ -11,6 +11,7 @@ from pathlib import Path
 
 from components.errors import UserError
 from components.pipeline.events import RunEvents, read_events
+from components.registry.card_keeping import keep_card
 from components.registry.journal import JOURNAL, open_journal
 from components.registry.promotion import CHAMPION, recover
 from components.registry.versions import MlflowVersions
@@ -18,9 +19,9 @@ from components.settings.settings import load_settings
 from components.tracking.dead_runs import close_dead_runs
 from components.tracking.tracking_store import FOLDER as MLFLOW
 from components.tracking.tracking_store import open_client
-from flows.flow_processes import dead_flow_runs, forget_flow_run
 from flows.run_folder import RUNS, running_process, workspace_lock
 from flows.services import is_healthy, prefect_service
+from tasks.flow_processes import dead_flow_runs, forget_flow_run
 
 
 def reconcile_all(root: Path, *, elsewhere: bool = False) -> list[str]:
@@ -45,11 +46,16 @@ def reconcile_promotions(root: Path) -> list[str]:
     if not (root / MLFLOW / "mlflow.db").is_file():
         return []
     model = load_settings(root / "params.yaml").system.model_name
-    versions = MlflowVersions(open_client(root), model)
+    client = open_client(root)
+    versions = MlflowVersions(client, model)
     alias = versions.get_alias(CHAMPION)
     if not (root / JOURNAL).is_file() or not open_journal(root).entries(model):
         return [f"the alias {CHAMPION} names version {alias}, and the journal knows no promotion: left as it is; `quarkmed promote` settles it"] if alias else []
-    return recover(open_journal(root), versions, model=model)
+    said = recover(open_journal(root), versions, model=model)
+    champion = open_journal(root).champion(model)
+    if said and champion is not None and versions.has_version(champion.version):
+        keep_card(root, client, model, champion.version)  # a kill may have come before it was written
+    return said
 
 
 def close_run_folders(root: Path) -> list[str]:

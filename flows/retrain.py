@@ -6,7 +6,6 @@ Stages run in the order of dvc.yaml, each asked of DVC first; then the candidate
 gate lets it, promoted. Nothing is cached by Prefect: a run that is killed goes on by asking DVC again.
 """
 
-import contextlib
 import time
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,6 @@ from components.launch.stage_launcher import StageLauncher
 from components.pipeline.plan import make_plan
 from components.pipeline.run_reference import head_commit, is_dirty
 from components.settings.settings import load_settings
-from flows.flow_processes import noted_flow_run
 from flows.run_folder import new_run_id, workspace_lock
 from tasks.publish_pages import publish_plan, publish_result
 from tasks.run_stage import run_stage
@@ -55,7 +53,7 @@ def bring_up_to_date(session: RetrainSession, *, profile: str) -> str:
     """Run what is stale, then settle the promotion; the session is closed however it ends."""
     root = session.root
     lineage = {"run": session.run, "profile": profile, "git_sha": head_commit(root) or "none", "git_dirty": str(is_dirty(root)).lower()}
-    with noted_flow_run(root), contextlib.closing(session):
+    try:
         session.start(tags={f"quarkmed.{name}": value for name, value in lineage.items() if name != "run"})
         plan = make_plan(session.workspace)
         session.events.plan(plan)
@@ -65,6 +63,8 @@ def bring_up_to_date(session: RetrainSession, *, profile: str) -> str:
         decision = settle(session, lineage)
         publish_result(session.events.folder, decision)
         return str(decision["decision"])
+    finally:
+        session.close()
 
 
 def settle(session: RetrainSession, lineage: dict[str, str]) -> dict[str, Any]:

@@ -7,8 +7,8 @@ from prefect import flow
 from pydantic import Field
 
 from components.registry.rollback import roll_back
-from flows.flow_processes import noted_flow_run
 from flows.promotion_form import NOT_EMPTY
+from tasks.flow_processes import noted_flow_run
 from tasks.publish_assessment import publish_sentences
 
 Words = Annotated[str, Field(min_length=1, max_length=2000, pattern=NOT_EMPTY)]

@@ -15,6 +15,7 @@ from components.storage.files import write_json
 from components.tracking.dead_runs import PROCESS
 from components.tracking.replay import StageReport
 from components.tracking.unreplayed import REPORT, unreplayed_reports
+from tasks.flow_processes import forget_flow_run, note_flow_run
 
 RUNS = "runs"
 
@@ -31,9 +32,11 @@ class RetrainSession:
         self.launcher = launcher
         self.tracker = LocalProcess(root, log=events.folder / "logs" / "tracking.log", niceness=5)
         self._replays: list[int] = []
+        self._flow_run = ""
 
     def start(self, *, tags: dict[str, str]) -> None:
         """Close runs a kill left open, open this one in MLflow and replay what an interrupted one left behind, while the stages begin."""
+        self._flow_run = note_flow_run(self.root)
         self._replays.append(self.tracker.submit("components.tracking.dead_runs:close_dead_runs", root=str(self.root), run=self.run))
         named = {**tags, PROCESS: process_name()}
         self._replays.append(self.tracker.submit("components.tracking.replay:start_run", root=str(self.root), run=self.run, tags=named))
@@ -65,6 +68,7 @@ class RetrainSession:
         """End both processes."""
         self.launcher.close()
         self.tracker.close()
+        forget_flow_run(self.root, self._flow_run)
 
     def _note(self, answer: Any) -> None:
         """Note the sentences of a repair; other answers are ids."""

@@ -12,9 +12,9 @@ import yaml
 from components.pipeline.events import RunEvents, read_events
 from components.storage.files import write_json
 from flows.doctor_checks import check_runs
-from flows.flow_processes import FOLDER, dead_flow_runs, forget_flow_run
 from flows.reconciling import close_run_folders, reconcile_all
 from flows.run_folder import workspace_lock
+from tasks.flow_processes import FOLDER, dead_flow_runs, forget_flow_run
 
 ROOT = Path(__file__).parents[2]
 DEAD = f"{socket.gethostname()}:999999999:1.00"

@@ -40,3 +40,10 @@ def test_only_what_is_known_to_be_dead_is_closed_and_each_is_said(root):
     assert status(root, stage) == "KILLED"
     assert close_dead_runs(str(root), run="own", elsewhere=True) == [f"closed run {name} in MLflow: its process is gone" for name in ("elsewhere", "unnamed")]
     assert status(root, runs["alive"]) == "RUNNING"
+
+
+def test_a_run_that_goes_on_in_another_process_is_that_ones(root):
+    first = start_run(str(root), "goes on", tags={PROCESS: DEAD})
+    assert close_dead_runs(str(root)) != [] and status(root, first) == "KILLED"
+    assert start_run(str(root), "goes on", tags={PROCESS: process_name()}) == first
+    assert close_dead_runs(str(root)) == [] and status(root, first) == "RUNNING"
