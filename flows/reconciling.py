@@ -12,7 +12,7 @@ from pathlib import Path
 from components.errors import UserError
 from components.pipeline.events import RunEvents, read_events
 from components.registry.card_keeping import keep_card
-from components.registry.journal import JOURNAL, open_journal
+from components.registry.journal import open_journal
 from components.registry.promotion import CHAMPION, recover
 from components.registry.versions import MlflowVersions
 from components.settings.settings import load_settings
@@ -49,7 +49,7 @@ def reconcile_promotions(root: Path) -> list[str]:
     client = open_client(root)
     versions = MlflowVersions(client, model)
     alias = versions.get_alias(CHAMPION)
-    if not (root / JOURNAL).is_file() or not open_journal(root).entries(model):
+    if not open_journal(root).entries(model):
         return [f"the alias {CHAMPION} names version {alias}, and the journal knows no promotion: left as it is; `quarkmed promote` settles it"] if alias else []
     said = recover(open_journal(root), versions, model=model)
     champion = open_journal(root).champion(model)

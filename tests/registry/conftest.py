@@ -62,7 +62,7 @@ class RegistryProject:
         start_run(str(self.root), run, tags={})
         work = self.root / "var" / "work" / "grpo_general" / weight
         work.mkdir(parents=True)
-        report = {"name": "grpo_general", "key": f"key-{weight}", "folder": str(work), "models": {"models/grpo_general.json": reference.model_dump()}}
+        report = {"name": "grpo_general", "key": f"key-{weight}", "folder": str(work), "parameters": {"grpo_general": {"steps": 3}}, "models": {"models/grpo_general.json": reference.model_dump()}}
         stage = replay_stage(str(self.root), run, report)
         tags = {"run": run, "git_sha": "c0ffee", "model_digest": reference.digest, "artifacts/holdout": "0123.dir"}
         versions = self.versions
