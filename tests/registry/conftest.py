@@ -107,10 +107,13 @@ def project(two_registered: RegistryProject, tmp_path: Path) -> RegistryProject:
     """Return a copy that a test may change, with MLflow's addresses leading into the copy."""
     root = tmp_path / "project"
     shutil.copytree(two_registered.root, root)
+    from mlflow.tracking._tracking_service import utils as tracking_utils
+
     old, new = str(two_registered.root), str(root)
     with sqlite3.connect(root / "var" / "mlflow" / "mlflow.db") as database:
         for table, column in (("experiments", "artifact_location"), ("runs", "artifact_uri"), ("model_versions", "source"), ("model_versions", "storage_location")):
             database.execute(f"UPDATE {table} SET {column} = replace({column}, ?, ?)", (old, new))
+    tracking_utils._artifact_repos_cache.clear()  # by run id, and the copies share those
     return RegistryProject(root)
 
 
