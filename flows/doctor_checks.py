@@ -90,11 +90,11 @@ def check_registry(root: Path) -> Iterator[Finding]:
     versions, dangling = dangling_versions(root)
     yield Finding("registry", not dangling, f"{versions} versions{_named(dangling)}", "run `quarkmed retrain` at their commits (`quarkmed explain`), or delete them in MLflow" if dangling else "")
     pending = open_promotion(root)
-    yield Finding("promotion", pending is None, pending or "none open", "run `make retrain`, which finishes or aborts it" if pending else "")
+    yield Finding("promotion", pending is None, pending or "none open", "run `quarkmed reconcile`, which finishes or aborts it" if pending else "")
     unended = [] if _owner(root) is not None else [f"{run} stands as running, and none is" for run in unended_runs(root)]
-    yield Finding("MLflow", not unended, "no run left open" if not unended else "; ".join(unended[:NAMED]), "they were killed; delete them on MLflow's page (`quarkmed up`)" if unended else "")
+    yield Finding("MLflow", not unended, "no run left open" if not unended else "; ".join(unended[:NAMED]), "they were killed: run `quarkmed reconcile`, which closes them" if unended else "")
     wrong = alias_disagreement(root)
-    yield Finding("champion", wrong is None, wrong or "alias and journal agree", "run `make retrain`, which sets the alias right" if wrong else "")
+    yield Finding("champion", wrong is None, wrong or "alias and journal agree", "run `quarkmed reconcile`, which sets the alias right" if wrong else "")
 
 
 def check_data(root: Path) -> Iterator[Finding]:
@@ -120,7 +120,7 @@ def check_runs(root: Path) -> Iterator[Finding]:
     if owner is not None:
         yield Finding("runs", True, f"a retrain is at work (process {owner})")
         return
-    yield Finding("runs", not unended, f"{len(folders)} runs, none at work{_named([f'{name} was killed' for name in unended])}", "run `make retrain`: it goes on from the last checkpoint; then remove the runs/ folders named" if unended else "")
+    yield Finding("runs", not unended, f"{len(folders)} runs, none at work{_named([f'{name} was killed' for name in unended])}", "run `make retrain`: it goes on from the last checkpoint, and `quarkmed reconcile` ends their records" if unended else "")
 
 
 def check_cluster(root: Path) -> Iterator[Finding]:

@@ -65,16 +65,25 @@ def print_status(root: Path) -> None:
     print(f"champion    {f'{champion.model} version {champion.version} since {_moment(champion.time)}' if champion else 'none yet'}")
 
 
-def print_history(root: Path) -> None:
-    """Print the promotion journal, oldest first."""
+def print_history(root: Path, *, shows_gate: bool = False) -> None:
+    """Print the promotion journal, oldest first, and where asked each decision's gate table below."""
     from components.registry.decision import history
+    from components.registry.gate_table import COLUMNS, gate_rows
+    from flows.tables import print_table
 
     table = Table("#", "when", "what", "version", "before", "who", "why", header_style="bold", pad_edge=False)
-    for entry in history(root):
+    entries = history(root)
+    for entry in entries:
         reasons = "\n".join(entry["details"].get("reasons", [])) if entry["kind"] != "PREPARED" else ""
         before = entry["champion_before"] or "–"
         table.add_row(str(entry["sequence"]), _moment(entry["time"]), f"{entry['action']} {entry['kind']}", entry["version"], before, entry["who"], reasons)
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    for entry in entries if shows_gate else []:
+        verdict = entry["details"].get("verdict")
+        if verdict and entry["kind"] != "PREPARED":
+            title = f"{entry['sequence']}: version {entry['version']} against {verdict['compared_with']}, {entry['action']} {entry['kind']}"
+            print_table(console, title, COLUMNS, gate_rows(verdict))
 
 
 def answer_question(root: Path, question: str, *, model: str, passages: int) -> None:

@@ -9,10 +9,13 @@ from components.launch.launcher import Launcher
 from components.launch.local_process import LocalProcess
 from components.pipeline.events import RunEvents, read_events, stage_endings
 from components.pipeline.workspace import Workspace
+from components.registry.process_names import process_name
 from components.settings.settings import Settings, load_settings
 from components.storage.files import write_json
+from components.tracking.dead_runs import PROCESS
 from components.tracking.replay import StageReport
 from components.tracking.unreplayed import REPORT, unreplayed_reports
+from tasks.flow_processes import forget_flow_run, note_flow_run
 
 RUNS = "runs"
 
@@ -33,10 +36,14 @@ class RetrainSession:
         self.launcher = launcher
         self.tracker = LocalProcess(root, log=events.folder / "logs" / "tracking.log", niceness=5)
         self._replays: list[int] = []
+        self._flow_run = ""
 
     def start(self, *, tags: dict[str, str]) -> None:
-        """Open the run in MLflow and replay what an interrupted one left behind, while the stages begin."""
-        self._replays.append(self.tracker.submit("components.tracking.replay:start_run", root=str(self.root), run=self.run, tags=tags))
+        """Close runs a kill left open, open this one in MLflow and replay what an interrupted one left behind, while the stages begin."""
+        self._flow_run = note_flow_run(self.root)
+        self._replays.append(self.tracker.submit("components.tracking.dead_runs:close_dead_runs", root=str(self.root), run=self.run))
+        named = {**tags, PROCESS: process_name()}
+        self._replays.append(self.tracker.submit("components.tracking.replay:start_run", root=str(self.root), run=self.run, tags=named))
         for report in unreplayed_reports(self.root):
             self._submit_replay(report)
 
@@ -49,7 +56,7 @@ class RetrainSession:
         """Wait until everything submitted stands in MLflow; a failure of tracking is noted, never raised."""
         for number in self._replays:
             try:
-                self.tracker.result(number)
+                self._note(self.tracker.result(number))
             except QuarkmedError as error:
                 self.events.note(f"MLflow: {error}; the records are kept and replayed by the next run")
                 if not self.tracker.is_alive:
@@ -73,6 +80,12 @@ class RetrainSession:
         """End both processes."""
         self.launcher.close()
         self.tracker.close()
+        forget_flow_run(self.root, self._flow_run)
+
+    def _note(self, answer: Any) -> None:
+        """Note the sentences of a repair; other answers are ids."""
+        for sentence in answer if isinstance(answer, list) else []:
+            self.events.note(sentence)
 
     def _submit_replay(self, report: dict[str, Any]) -> None:
         self._replays.append(self.tracker.submit("components.tracking.replay:replay_stage", root=str(self.root), run=self.run, report=report))

@@ -78,6 +78,8 @@ def _start_run(root: str, run: str, *, tags: Mapping[str, str]) -> str:
     experiment = experiment_id(client, Path(root))
     found = _find(client, experiment, "quarkmed.run", run)
     if found:
+        if tags:  # the run goes on, in another process
+            _take_over(client, found[0].info.run_id, tags)
         return str(found[0].info.run_id)
     return str(client.create_run(experiment, run_name=run, tags={**tags, "quarkmed.run": run}).info.run_id)
 
@@ -116,6 +118,12 @@ def _replay(client: "MlflowClient", experiment: str, parent: str, stage: StageRe
         client.set_tag(run_id, f"quarkmed.output.{path}", digest)
     client.set_terminated(run_id, "FINISHED", end_time=end or None)
     return run_id
+
+
+def _take_over(client: "MlflowClient", mlflow_run: str, tags: Mapping[str, str]) -> None:
+    for name, value in tags.items():
+        client.set_tag(mlflow_run, name, value)
+    client.update_run(mlflow_run, status="RUNNING")
 
 
 def _find(client: "MlflowClient", experiment: str, tag: str, value: str) -> list[Any]:
