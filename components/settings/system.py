@@ -22,4 +22,7 @@ class SystemSettings(Section):
     grace_seconds: float = Field(
         default=20.0, gt=0, description="seconds a step and its checkpoint may take once the run is told to stop; below what the machine's own grace leaves (Kubernetes: 30)"
     )
-    promote: str = Field(default="auto", pattern="^(auto|never)$")
+    promote: str = Field(default="auto", pattern="^(auto|ask|never)$", description="auto: the gate decides; ask: a person, of what passed the gate; never: nobody")
+    kept_workspaces: int = Field(default=5, ge=0, description="workspaces of runs that failed or were killed, kept to go on in; older ones are swept")
+    kept_workspace_days: float = Field(default=7.0, ge=0, description="days such a workspace is kept after it was last worked in")
+    runs_at_once: int = Field(default=4, ge=1, le=64, description="flow runs that `quarkmed up` runs side by side; of retrain at most the deployment's own limit")
