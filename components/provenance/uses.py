@@ -45,6 +45,7 @@ MADE = Use("made", "made other rows of it")
 NOT_READ = Use("none", "not read")
 
 USES: dict[tuple[str, str], Use] = {
+    ("sources", layout.WITHDRAWN): Use("none", "left out what it names"),
     ("curate", layout.RAW_DOCUMENTS): MADE,
     ("curate", layout.RAW_RECORDS): MADE,
     ("curate", layout.GOLD_SPANS): Use("none", "measured the de-identification"),
