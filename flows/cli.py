@@ -144,6 +144,31 @@ def spent(
     print_spent(project_root(), run=run, as_json=as_json, console=_wide_console())
 
 
+@app.command(
+    epilog="Examples: `quarkmed forget record-croup-02 --look` (shows, changes nothing); `quarkmed forget record-croup-02 --why 'consent withdrawn'` "
+    "(withdraws; the next retrain builds without it); `quarkmed forget record-croup-02 --purge` (asks, then deletes every copy)."
+)
+def forget(
+    identifier: Annotated[str, typer.Argument(metavar="ID", help="of a document, a patient's record or a query")],
+    why: Annotated[str, typer.Option(help="the reason that is kept with the id; no names")] = "consent withdrawn",
+    who: Annotated[str | None, typer.Option(help="who withdraws it; otherwise user@machine")] = None,
+    look: Annotated[bool, typer.Option("--look", help="only show what it would mean")] = False,
+    purge: Annotated[bool, typer.Option("--purge", help="delete the stored copies, after a question")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="with --purge: ask nothing")] = False,
+    champion_too: Annotated[bool, typer.Option("--champion-too", help="with --purge: delete the champion's model as well")] = False,
+    ids_too: Annotated[bool, typer.Option("--ids-too", help="with --purge: delete the index of ids as well")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON, with every copy")] = False,
+) -> None:
+    """Withdraw a record or document: the next retrain builds without it; show who saw it and where copies lie; purge them."""
+    from flows.forget_command import Wanted
+    from flows.forget_command import forget as withdraw
+
+    if look and purge:
+        raise SettingsError("--look changes nothing and --purge deletes; leave one of them out")
+    wanted = Wanted(marks=not look, purges=purge, is_sure=yes, with_champion=champion_too, with_ids=ids_too)
+    withdraw(project_root(), identifier, why=why, who=who, wanted=wanted, as_json=as_json, console=_wide_console())
+
+
 @app.command()
 def doctor(
     free_gib: Annotated[float, typer.Option("--free-gib", min=0, help="disk below which it warns, in GiB")] = 2.0,

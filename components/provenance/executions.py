@@ -34,6 +34,7 @@ class Reached:
     models: dict[str, list[str]] = field(default_factory=dict)  # digest → names, of models trained on them or from one that was
     influenced: dict[str, list[str]] = field(default_factory=dict)  # … of models only chosen, shaped or rewarded by them
     stages: list[LockedStage] = field(default_factory=list)  # executions that made or used them
+    clean: set[str] = field(default_factory=set)  # md5s and digests that executions made which had nothing to do with the ids
     unread: list[str] = field(default_factory=list)  # sentences about versions nobody can read
 
 
@@ -92,11 +93,12 @@ class _Following:
         self._asked, self._index, self._references = asked, index, references
         self._ids: dict[Version, set[str]] = {}  # of the rows that carry the ids, by file version that holds some
         self._seen: set[Version] = set()
-        self._clean: set[Version | str] = set()
+        self._clean: set[str] = set()  # md5s and models' digests
         self._found = Reached()
 
     def take(self, stage: LockedStage) -> None:
         """Take one execution into account."""
+        before = len(self._found.unread)
         inputs = [version for item in stage.inputs if is_data(item) for version in self._files(item)]
         outputs = [version for item in stage.outputs for version in self._files(item)]
         carried = self._asked.union(*(self._ids.get(version, ()) for version in inputs))
@@ -104,6 +106,7 @@ class _Following:
             if version in outputs or version not in self._seen:
                 carried |= self._look_up(version, carried)
         effects = {USES.get((stage.name, version[0]), UNKNOWN).effect for version in {*inputs, *outputs} if self._is_used(stage, version)} - {"none"}
+        is_read = len(self._found.unread) == before
         read = {reference.digest for item in stage.inputs if (reference := self._references.of(item)) is not None}
         samples = bool(read & set(self._found.models))  # a model that was trained on it may have repeated it
         if samples or effects or any(version in self._ids for version in outputs):
@@ -111,19 +114,20 @@ class _Following:
             for version in outputs:
                 if samples or not version[0].endswith(ROWS):
                     self._found.files.setdefault(version, False)
-        else:
-            self._clean.update(outputs)
-        self._take_models(stage, effects, read)
+        elif is_read:
+            self._clean.update(md5 for _, md5 in outputs)
+        self._take_models(stage, effects, read, is_read=is_read)
 
     def reached(self) -> Reached:
         """Return what was found, without what is as well the result of executions that are clean."""
         found, clean = self._found, self._clean
-        found.files = {version: holds for version, holds in found.files.items() if holds or version not in clean}
+        found.clean = clean
+        found.files = {version: holds for version, holds in found.files.items() if holds or version[1] not in clean}
         found.models = {digest: names for digest, names in found.models.items() if digest not in clean}
         found.unread = list(dict.fromkeys(found.unread))
         return found
 
-    def _take_models(self, stage: LockedStage, effects: set[str], read: set[str]) -> None:
+    def _take_models(self, stage: LockedStage, effects: set[str], read: set[str], *, is_read: bool) -> None:
         for item in stage.outputs:
             reference = self._references.of(item)
             if reference is None:
@@ -132,7 +136,8 @@ class _Following:
             if effects & set(TRAINED) or reference.parent in self._found.models:
                 _note(self._found.models, reference.digest, name)
                 continue
-            self._clean.add(reference.digest)
+            if is_read:
+                self._clean.add(reference.digest)
             if effects or read & {*self._found.models, *self._found.influenced}:
                 _note(self._found.influenced, reference.digest, name)
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 from components.provenance.explanation import journal_entries
+from components.provenance.purging import PURGED
 from components.registry.promotion import CHAMPION
 from components.registry.version_reading import open_registry, registered_versions
 from components.settings.settings import load_settings
@@ -23,7 +24,7 @@ def dangling_versions(root: Path) -> tuple[int, list[str]]:
         if address.scheme in ("", "file") and not (Path(unquote(address.path)) / "model.json").is_file():
             said.append(f"version {record.version}: its source {record.source} is gone")
         digest = record.tags.get("quarkmed.model_digest", "")
-        if digest and not store.has(ModelReference(key=f"models/{digest[:KEY_LETTERS]}", digest=digest, size_bytes=0)):
+        if digest and PURGED not in record.tags and not store.has(ModelReference(key=f"models/{digest[:KEY_LETTERS]}", digest=digest, size_bytes=0)):
             said.append(f"version {record.version}: the store has no models/{digest[:KEY_LETTERS]}")
     return len(records), said
 

@@ -67,6 +67,14 @@ class ArtifactStore:
         """Say whether the store holds the referenced folder, without reading its bytes."""
         return (self.root / reference.key).is_dir()
 
+    def remove(self, reference: ModelReference) -> bool:
+        """Delete the referenced folder for good; return whether there was one."""
+        folder = self.root / reference.key
+        if not folder.is_dir():
+            return False
+        shutil.rmtree(folder)
+        return True
+
 
 def read_reference(path: Path) -> ModelReference:
     """Read a `models/<name>.json`."""
