@@ -169,6 +169,27 @@ def forget(
     withdraw(project_root(), identifier, why=why, who=who, wanted=wanted, as_json=as_json, console=_wide_console())
 
 
+@app.command(
+    epilog="Examples: `quarkmed reproduce @champion --until curate`; `quarkmed reproduce 3 --stages sources,curate,knowledge`; "
+    "`quarkmed reproduce 20260101-031500-a17a` (a kept run; every stage, as long as a retrain takes)."
+)
+def reproduce(
+    version: Annotated[str, typer.Argument(help="models:/quarkmed@champion, @candidate, a version's number, or the id of a kept run")],
+    stages: Annotated[str, typer.Option(help="only these stages, with commas between; their inputs come from the version's data")] = "",
+    until: Annotated[str | None, typer.Option(help="the stages up to and with this one")] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="leave the workspace even where all is equal")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Run a version's stages again in a clean workspace; say which digests are equal; exit code 1 where one is not."""
+    from flows.reproduce_command import reproduce as run_again
+
+    if stages and until:
+        raise SettingsError("--stages and --until both say which stages run; leave one of them out")
+    names = tuple(name.strip() for name in stages.split(",") if name.strip())
+    if not run_again(project_root(), version, stages=names, until=until, keeps=keep, as_json=as_json, console=_wide_console()):
+        sys.exit(1)
+
+
 @app.command()
 def doctor(
     free_gib: Annotated[float, typer.Option("--free-gib", min=0, help="disk below which it warns, in GiB")] = 2.0,
