@@ -93,14 +93,16 @@ class _Following:
         self._asked, self._index, self._references = asked, index, references
         self._ids: dict[Version, set[str]] = {}  # of the rows that carry the ids, by file version that holds some
         self._seen: set[Version] = set()
+        self._made: set[str] = set()  # paths of outputs
         self._clean: set[str] = set()  # md5s and models' digests
         self._found = Reached()
 
     def take(self, stage: LockedStage) -> None:
         """Take one execution into account."""
         before = len(self._found.unread)
-        inputs = [version for item in stage.inputs if is_data(item) for version in self._files(item)]
-        outputs = [version for item in stage.outputs for version in self._files(item)]
+        outputs = [version for item in stage.outputs for version in self._files(item, is_made=True)]
+        inputs = [version for item in stage.inputs if is_data(item) for version in self._files(item, is_made=any(overlaps(path, item.path) for path in self._made))]
+        self._made.update(item.path for item in stage.outputs)
         carried = self._asked.union(*(self._ids.get(version, ()) for version in inputs))
         for version in inputs + outputs:
             if version in outputs or version not in self._seen:
@@ -163,11 +165,12 @@ class _Following:
         self._ids.setdefault(version, set()).update(name for name in own if not is_line(name))
         return self._ids[version]
 
-    def _files(self, item: DataVersion) -> list[Version]:
+    def _files(self, item: DataVersion, *, is_made: bool) -> list[Version]:
+        """Return the files of a version; a folder no stage made is a person's own, which DVC's cache need not list."""
         if item.path.startswith(MODELS):
             return []
         files = self._index.files(item.path, item.md5)
-        if files is None:
+        if files is None and is_made:
             self._found.unread.append(f"{item.path}: the files of its version {item.md5} are unknown; run `dvc pull` at the run's commit, then ask again")
         return list((files or {}).items())
 

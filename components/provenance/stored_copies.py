@@ -46,7 +46,7 @@ class Copy:
 
 def stored_copies(root: Path, reached: Reached) -> tuple[list[Copy], list[str]]:
     """Return the copies that are there, in the order in which they are purged, and sentences about places that did not answer."""
-    folders = [root, *other_worktrees(root)]
+    folders = [root, *(folder for folder in other_worktrees(root) if (folder / "params.yaml").is_file())]
     made = {(path, md5): holds for (path, md5), holds in reached.files.items() if _is_made(path, reached)}
     unread: list[str] = []
     copies = [

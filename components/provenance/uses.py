@@ -98,6 +98,6 @@ GAPS: tuple[Gap, ...] = (
     Gap("knowledge", layout.DOCUMENTS, "documents decide which knowledge points get a synthesised paragraph; a paragraph copies no text of them and names none"),
     Gap("knowledge", layout.TRIPLES, "a synthesised paragraph names its entity, not the triples it tells"),
     Gap("holdout", layout.TRIPLES, "questions are made from the knowledge base itself and name no triple, so which of them ask for it is not known"),
+    Gap("answers", CHUNKS, "an experts' review sheet (artifacts/answers/review.csv) that an earlier version of the stage made names no document of its passages"),
     Gap("holdout", layout.RAW_RECORDS, "the combination of features a record shows is kept out of validation and test; training questions may repeat it and name no record"),
-    Gap("answers", CHUNKS, "passages on the experts' review sheet (artifacts/answers/review.csv) name no document"),
 )

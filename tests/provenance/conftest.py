@@ -178,6 +178,7 @@ def two_runs(plain: HandMadeProject) -> HandMadeProject:
         _write_files(plain, documents, weight=str(number))
         (plain.root / "artifacts/curate/report.json").write_text("{}")
         (plain.root / "artifacts/holdout/report.json").write_text(str(number))
+        plain.write("artifacts/evaluate/report.jsonl", [{"id": f"answer-{number}"}])
         plain.keep(f"2026010{number}-000000-aaaa")
     return plain
 
