@@ -14,9 +14,10 @@ from typing import Any, Literal
 from components.errors import StorageError
 from components.pipeline.dvc_cache import cache_folder, cached_object, md5_of
 from components.pipeline.dvc_remotes import DvcRemotes
+from components.pipeline.graph import load_graph
 from components.pipeline.running import WORK, open_store
 from components.pipeline.worktrees import other_worktrees
-from components.provenance.executions import Reached
+from components.provenance.executions import Reached, Version
 from components.provenance.id_index import index_files
 from components.registry.version_reading import open_registry
 from components.settings.settings import load_settings
@@ -47,34 +48,31 @@ class Copy:
 def stored_copies(root: Path, reached: Reached) -> tuple[list[Copy], list[str]]:
     """Return the copies that are there, in the order in which they are purged, and sentences about places that did not answer."""
     folders = [root, *(folder for folder in other_worktrees(root) if (folder / "params.yaml").is_file())]
-    made = {(path, md5): holds for (path, md5), holds in reached.files.items() if _is_made(path, reached)}
+    versions = list(reached.files)
+    outputs = {path for row in load_graph(root).rows for path in row.outputs} | {item.path for stage in reached.stages for item in stage.outputs}
+    made = [(path, md5) for path, md5 in versions if any(path == output or path.startswith(f"{output}/") for output in outputs)]
     unread: list[str] = []
     copies = [
-        *_distinct(copy for folder in folders for copy in _guarded(partial(_remote_copies, folder, made), unread)),
-        *_distinct(copy for folder in folders for copy in _cached_copies(folder, made)),
+        *_distinct(copy for folder in folders for copy in _guarded(partial(_remote_copies, folder, versions), unread)),
+        *_distinct(copy for folder in folders for copy in _cached_copies(folder, versions)),
         *_distinct(copy for folder in folders for copy in _store_copies(folder, reached)),
         *_distinct(copy for folder in folders for copy in _folder_copies(folder, made)),
         *_distinct(copy for folder in folders for copy in _work_copies(folder, reached)),
         *_guarded(partial(_mlflow_copies, root, reached), unread),
-        *(_file_copy("index of ids", path, name) for name, path in index_files(root, made)),
+        *(_file_copy("index of ids", path, name) for name, path in index_files(root, versions)),
     ]
     return copies, unread
 
 
-def _is_made(path: str, reached: Reached) -> bool:
-    """Say whether a stage made the file; what it was given is a person's own and never touched."""
-    return any(path == item.path or path.startswith(f"{item.path}/") for stage in reached.stages for item in stage.outputs)
-
-
-def _remote_copies(root: Path, made: dict[tuple[str, str], bool]) -> Iterator[Copy]:
-    remotes, paths = DvcRemotes(root), {md5: path for path, md5 in made}
+def _remote_copies(root: Path, versions: Iterable[Version]) -> Iterator[Copy]:
+    remotes, paths = DvcRemotes(root), {md5: path for path, md5 in versions}
     for remote in remotes.names:
         for md5 in remotes.held(remote, paths):
             yield Copy("DVC remote", f"{root.resolve()}:{remote}:{md5}", md5, paths[md5])
 
 
-def _cached_copies(folder: Path, made: dict[tuple[str, str], bool]) -> Iterator[Copy]:
-    for path, md5 in made:
+def _cached_copies(folder: Path, versions: Iterable[Version]) -> Iterator[Copy]:
+    for path, md5 in versions:
         kept = cached_object(cache_folder(folder), md5)
         if kept.is_file():
             yield _file_copy("DVC cache", kept, path, digest=md5)
@@ -88,7 +86,8 @@ def _store_copies(folder: Path, reached: Reached) -> Iterator[Copy]:
             yield Copy("store", f"{folder.resolve()}:{reference.key}", digest, f"model {', '.join(names)}")
 
 
-def _folder_copies(folder: Path, made: dict[tuple[str, str], bool]) -> Iterator[Copy]:
+def _folder_copies(folder: Path, made: Iterable[Version]) -> Iterator[Copy]:
+    """Yield the outputs that have such bytes; what a stage was given, and did not make, is a person's own and not touched."""
     versions: dict[str, set[str]] = {}
     for path, md5 in made:
         versions.setdefault(path, set()).add(md5)
