@@ -31,7 +31,9 @@ def who_used(root: Path, asked: str, *, as_json: bool, console: Console) -> None
         return
     for words in notes:
         console.print(f"{asked}: {words}", highlight=False, markup=False, soft_wrap=True)
-    if answer is not None:
+    if answer is None:
+        console.print(f"{asked}: no data version that can be read holds it now", highlight=False, markup=False)
+    else:
         print_usage(answer, console=console)
     console.print(f"answered in {time.monotonic() - started:.1f} s", highlight=False)
 

@@ -37,6 +37,11 @@ class Reached:
     clean: set[str] = field(default_factory=set)  # md5s and digests that executions made which had nothing to do with the ids
     unread: list[str] = field(default_factory=list)  # sentences about versions nobody can read
 
+    @property
+    def stages_of_its_own(self) -> list[LockedStage]:
+        """The executions whose outputs no clean one made as well."""
+        return [stage for stage in self.stages if not all(item.md5 in self.clean for item in stage.outputs)]
+
 
 def all_executions(root: Path, lineages: KeptLineages) -> list[LockedStage]:
     """Return each executed stage once, makers before users: of the kept runs, of the present dvc.lock and of DVC's run cache."""
@@ -118,6 +123,7 @@ class _Following:
                     self._found.files.setdefault(version, False)
         elif is_read:
             self._clean.update(md5 for _, md5 in outputs)
+            self._clean.update(item.md5 for item in stage.outputs)
         self._take_models(stage, effects, read, is_read=is_read)
 
     def reached(self) -> Reached:

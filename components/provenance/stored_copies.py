@@ -4,26 +4,29 @@ The list is made by digest: what was followed (`executions.py`) names file versi
 such bytes is asked for them. Work and MLflow are asked by the stage that made the bytes.
 """
 
-import json
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal
 
-from components.errors import StorageError
+from components.errors import DataError, StorageError
+from components.pipeline.data_digest import data_digest
 from components.pipeline.dvc_cache import cache_folder, cached_object, md5_of
 from components.pipeline.dvc_remotes import DvcRemotes
 from components.pipeline.graph import load_graph
-from components.pipeline.running import WORK, open_store
+from components.pipeline.running import FINISHED, WORK, open_store
+from components.pipeline.stage_key import path_digest
 from components.pipeline.worktrees import other_worktrees
 from components.provenance.executions import Reached, Version
 from components.provenance.id_index import index_files
 from components.registry.version_reading import open_registry
 from components.settings.settings import load_settings
 from components.storage.artifact_store import ModelReference
+from components.storage.files import read_json
 from components.tracking.run_files import runs_of_stage, shown_files
 from components.tracking.tracking_store import FOLDER as MLFLOW
+from components.tracking.unreplayed import REPORT
 
 Place = Literal["DVC cache", "DVC remote", "store", "folder", "work", "MLflow", "index of ids"]
 KEY_LETTERS = 32  # of a digest, in a store's key
@@ -101,28 +104,34 @@ def _folder_copies(folder: Path, made: Iterable[Version]) -> Iterator[Copy]:
 
 def _work_copies(folder: Path, reached: Reached) -> Iterator[Copy]:
     """Yield the work folders of what was reached, and those of these stages that say not what they made (unfinished ones)."""
-    outputs = [(stage.name, {item.path: item.md5 for item in stage.outputs}) for stage in reached.stages]
+    outputs = [(stage.name, {item.path: item.md5 for item in stage.outputs}) for stage in reached.stages_of_its_own]
     for path in sorted((folder / WORK).glob("*/*/")):
         name = path.parent.name
-        if any(name == stage for stage, _ in outputs) and _made_by(path) in [*(made for stage, made in outputs if stage == name), None]:
+        if any(name == stage for stage, _ in outputs) and _made_by(folder, path) in [*(made for stage, made in outputs if stage == name), None]:
             size = sum(item.stat().st_size for item in path.rglob("*") if item.is_file())
             if size:
                 yield Copy("work", str(path.resolve()), "", f"work of {name}", size)
 
 
-def _made_by(work: Path) -> dict[str, str] | None:
-    """Return {output: DVC digest} from a work folder's report; None where it has none."""
+def _made_by(folder: Path, work: Path) -> dict[str, str] | None:
+    """Return {output: DVC digest} of a work folder's stage: from its report, else from the outputs that stand, where it made them; None where unknown."""
     try:
-        return dict(json.loads((work / "report.json").read_text(encoding="utf-8"))["outputs"])
-    except (OSError, ValueError, KeyError):
+        return dict(read_json(work / REPORT)["outputs"])
+    except (StorageError, KeyError, TypeError):
+        pass
+    try:
+        ended = dict(read_json(work / FINISHED)["outputs"])
+        stands = all(path_digest(folder, path, user=work.parent.name) == digest for path, digest in ended.items())
+    except (StorageError, DataError, KeyError, TypeError):
         return None
+    return {path: str(data_digest(folder / path)) for path in ended} if stands else None
 
 
 def _mlflow_copies(root: Path, reached: Reached) -> Iterator[Copy]:
     if not (root / MLFLOW / "mlflow.db").is_file():
         return
     client, seen = open_registry(root), set()
-    for stage in reached.stages:
+    for stage in reached.stages_of_its_own:
         for run in runs_of_stage(client, root, stage=stage.name, outputs={item.path: item.md5 for item in stage.outputs}):
             for name, size in shown_files(client, run) if run not in seen else ():
                 yield Copy("MLflow", f"{run}:{name}", "", f"files of {stage.name}", size)

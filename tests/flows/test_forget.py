@@ -95,11 +95,11 @@ def test_a_record_is_withdrawn_purged_and_the_next_build_is_without_it(built, fo
     assert RECORD not in standing and "record-asthma-00" in standing
     keep_run(built, "20260102-000000-aaaa", message="run")
     code, said = forget(RECORD, "--purge", "--yes")
-    assert code == 0 and "nothing is left to purge" in said
+    assert code == 0 and "nothing is left to purge" in said, said
     kept = subprocess.run(["git", "show", f"refs/quarkmed/runs/20260102-000000-aaaa:{WITHDRAWN}"], cwd=built, capture_output=True, text=True, check=True)
     assert RECORD in kept.stdout  # though nobody has committed it yet
     code, said = forget(RECORD, command="who-used")
-    assert code == 0 and "by ann@lab: letter of 3 May" in said and "the folder's models (not registered): saw nothing" in said
+    assert code == 0 and "by ann@lab: letter of 3 May" in said and "no data version that can be read holds it now" in said
 
 
 def test_with_the_index_of_ids_gone_the_journal_still_answers(built, forget):

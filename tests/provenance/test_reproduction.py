@@ -112,7 +112,7 @@ def test_code_that_was_not_committed_is_noted(project):
     code.mkdir(parents=True)
     (code / "x.py").write_text("X = 1\n")
     lock = project / "dvc.lock"
-    lock.write_text(lock.read_text().replace("  - path: recipes/training.py\n", f"  - path: components/recipe\n    hash: md5\n    md5: {data_digest(code)}\n  - path: recipes/training.py\n"))
+    lock.write_text(lock.read_text().replace("    - path: recipes/training.py\n", f"    - path: components/recipe\n      hash: md5\n      md5: {data_digest(code)}\n    - path: recipes/training.py\n"))
     keep_run(project, "20260102-000000-aaaa", message="run")
     found = reproduce(project, "20260102-000000-aaaa", command=COMMAND, until="ift")
     assert found.notes == ("components/recipe: the version was made by other code than its commit holds (uncommitted changes)",)
