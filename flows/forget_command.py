@@ -22,7 +22,6 @@ if TYPE_CHECKING:
     from components.provenance.stored_copies import Copy
     from components.provenance.withdrawal import Withdrawn
 
-SHOWN_COPIES = 40
 NO_TEXT = "not listed, since they hold ids and numbers only: dvc.lock, the kept runs in git, runs/, Prefect's database, MLflow's metrics and tags, the promotion journal"
 
 
@@ -101,12 +100,9 @@ def print_withdrawal(found: "Withdrawn", copies: "Sequence[Copy]", wanted: Wante
 
 def _print_copies(found: "Withdrawn", copies: "Sequence[Copy]", console: Console) -> None:
     taken, counts = set(copies), Counter(copy.place for copy in found.copies)
-    rows = [(copy.place, copy.what, copy.digest, _size(copy.bytes), copy.name, "" if copy in taken else "kept") for copy in found.copies[:SHOWN_COPIES]]
-    title = f"stored copies: {', '.join(f'{count} {place}' for place, count in counts.items()) or 'none'}"
-    console.print(f"\n{title}", style="bold underline", highlight=False)
-    print_table(console, "", ("place", "what", "digest", "bytes", "where", ""), rows)
-    if len(found.copies) > SHOWN_COPIES:
-        console.print(f"and {len(found.copies) - SHOWN_COPIES} more; `--json` prints all", highlight=False)
+    rows = [(copy.place, copy.what, _size(copy.bytes), copy.digest or copy.name, "" if copy in taken else "kept") for copy in found.copies]
+    console.print(f"\nstored copies: {', '.join(f'{count} {place}' for place, count in counts.items()) or 'none'}", style="bold underline", highlight=False)
+    print_table(console, "", ("place", "what", "bytes", "digest, or where it lies", ""), rows)
     if any(copy.place == "store" and copy not in taken for copy in found.copies):
         console.print("kept: the champion's model, which was trained on it; `--champion-too` purges it as well, best after a retrain has replaced it", highlight=False, soft_wrap=True)
     if any(copy.place == "index of ids" and copy not in taken for copy in found.copies):

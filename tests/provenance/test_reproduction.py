@@ -80,6 +80,7 @@ def test_a_stage_that_came_out_different_is_shown_and_the_next_is_judged_on_the_
     assert found.stages["sources"][0].differing == ("documents.jsonl",) and not found.is_equal
 
 
+@pytest.mark.slow
 def test_single_stages_take_their_inputs_from_the_locked_data(project):
     for path in ("artifacts", "models"):
         shutil.rmtree(project / path)  # only cache and store are left
@@ -99,6 +100,7 @@ def test_it_refuses_where_data_or_models_are_missing_and_leaves_nothing(project)
     assert not (project / FOLDER / RUN).exists()
 
 
+@pytest.mark.slow
 def test_a_failed_stage_is_named_and_the_next_attempt_goes_on_behind_what_had_ended(project):
     broken = (*COMMAND[:2], COMMAND[2].replace("import sys;", "import sys; assert sys.argv[1] != 'ift', 'no luck';"))
     with pytest.raises(UserError, match=r"(?s)stage ift failed in .*no luck"):
@@ -107,6 +109,7 @@ def test_a_failed_stage_is_named_and_the_next_attempt_goes_on_behind_what_had_en
     assert found.is_equal and (Path(found.folder) / "calls.txt").read_text().count("sources before") == 1
 
 
+@pytest.mark.slow
 def test_code_that_was_not_committed_is_noted(project):
     code = project / "components" / "recipe"
     code.mkdir(parents=True)
@@ -118,6 +121,7 @@ def test_code_that_was_not_committed_is_noted(project):
     assert found.notes == ("components/recipe: the version was made by other code than its commit holds (uncommitted changes)",)
 
 
+@pytest.mark.slow
 def test_what_was_withdrawn_since_is_not_made_again(project):
     add_withdrawals(project, [Withdrawal(id="nobody", time="", who="ann", why="")])
     assert again(project, until="sources").is_equal
