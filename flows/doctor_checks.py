@@ -109,6 +109,23 @@ def check_data(root: Path) -> Iterator[Finding]:
     yield Finding("ids", not bad, f"{indexes} data versions indexed for `who-used`{_named(bad)}", "ask `quarkmed who-used` anything: it mends them" if bad else "")
 
 
+def check_withdrawals(root: Path) -> Iterator[Finding]:
+    """Look for a purge that was interrupted, and for withdrawn ids that other clones do not know of yet."""
+    from components.curation.withdrawn import withdrawn_ids
+    from components.layout import WITHDRAWN
+    from components.pipeline.run_reference import head_commit, run_git
+    from components.provenance.purge_journal import PurgeJournal
+
+    count = len(withdrawn_ids(root / WITHDRAWN)) if (root / WITHDRAWN).is_file() else 0
+    unended = [purge for purge in PurgeJournal(root).purges() if not purge.is_ended]
+    if unended:
+        yield Finding("withdrawn", False, f"purge {unended[0].number} was interrupted, {len(unended[0].left)} copies are left", f"run `quarkmed forget {unended[0].ids[0]} --purge`: it goes on")
+    elif head_commit(root) and run_git(root, "status", "--porcelain", "--", WITHDRAWN):
+        yield Finding("withdrawn", False, f"{count} ids, and {WITHDRAWN} is not committed", f"commit {WITHDRAWN}: clones and scheduled runs do not know of it yet")
+    else:
+        yield Finding("withdrawn", True, f"{count} ids")
+
+
 def check_runs(root: Path) -> Iterator[Finding]:
     """Look for runs that began and never ended while none is at work."""
     from components.pipeline.events import read_events
@@ -177,4 +194,7 @@ def _named(items: list[str]) -> str:
     return f"; {'; '.join(items[:NAMED])}{rest}" if items else ""
 
 
-CHECKS = {"versions": check_versions, "git": check_git, "services": check_services, "registry": check_registry, "data": check_data, "runs": check_runs, "cluster": check_cluster}
+CHECKS = {
+    "versions": check_versions, "git": check_git, "services": check_services, "registry": check_registry, "data": check_data,
+    "withdrawn": check_withdrawals, "runs": check_runs, "cluster": check_cluster,
+}  # fmt: skip

@@ -7,9 +7,12 @@ from pathlib import Path
 
 import pytest
 
+from components.curation.withdrawn import Withdrawal, add_withdrawals
 from components.pipeline.events import RunEvents
+from components.provenance.purge_journal import PurgeJournal
+from components.provenance.stored_copies import Copy
 from flows import doctor_checks
-from flows.doctor_checks import Finding, all_findings, check_runs, check_services, check_versions
+from flows.doctor_checks import Finding, all_findings, check_runs, check_services, check_versions, check_withdrawals
 from flows.services import FOLDER as SERVICES
 
 
@@ -47,6 +50,21 @@ def test_a_run_that_never_ended_is_named_unless_one_is_at_work(project, monkeypa
     (project / "var" / "retrain.lock").write_text("1")
     monkeypatch.setattr(run_folder, "running_process", lambda root: 4711)
     assert [finding.says for finding in check_runs(project)] == ["a retrain is at work (process 4711)"]
+
+
+def test_withdrawn_ids_nobody_else_knows_of_and_an_interrupted_purge_are_faults(fake_project):
+    assert [(finding.is_ok, finding.says) for finding in check_withdrawals(fake_project)] == [(True, "0 ids")]
+    add_withdrawals(fake_project, [Withdrawal(id="visit-7", time="", who="ann", why="")])
+    (found,) = check_withdrawals(fake_project)
+    assert not found.is_ok and found.says == "1 ids, and data/withdrawn.jsonl is not committed"
+    copies = [Copy("folder", str(fake_project / name), "", "left aside") for name in ("a", "b")]
+    journal = PurgeJournal(fake_project)
+    begun = journal.begin(who="ann", ids=("visit-7",), saw={}, copies=copies)
+    journal.note_gone(begun, 1, found=True)
+    (found,) = check_withdrawals(fake_project)
+    assert not found.is_ok and found.says == "purge 1 was interrupted, 1 copies are left" and "quarkmed forget visit-7 --purge" in found.to_do
+    journal.end(begun)
+    assert [finding.says for finding in check_withdrawals(fake_project)] == ["1 ids, and data/withdrawn.jsonl is not committed"]
 
 
 def test_a_server_that_was_started_and_does_not_answer_is_a_fault(project):
