@@ -12,8 +12,7 @@ from components.provenance.purge_journal import Purge, PurgeJournal
 from components.provenance.stored_copies import Copy, reference_of
 from components.registry.version_reading import open_registry, registered_versions
 from components.settings.settings import load_settings
-from components.tracking.run_files import delete_files, shown_files
-from components.tracking.tracking_store import FOLDER as MLFLOW
+from components.tracking.run_files import delete_files, has_runs, shown_files
 
 PURGED = "quarkmed.purged"
 
@@ -86,7 +85,7 @@ def _delete_path(path: Path) -> bool:
 def _mark_versions(root: Path, purge: Purge) -> None:
     """Tag the registered versions whose model's bytes are away, so that nobody takes them for damaged."""
     digests = {copy.digest for copy in purge.copies if copy.place == "store"}
-    if not digests or not (root / MLFLOW / "mlflow.db").is_file():
+    if not digests or not has_runs(root):
         return
     client, settings = open_registry(root), load_settings(root / "params.yaml")
     store = open_store(root, settings)

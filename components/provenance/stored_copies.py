@@ -24,8 +24,7 @@ from components.registry.version_reading import open_registry
 from components.settings.settings import load_settings
 from components.storage.artifact_store import ModelReference
 from components.storage.files import read_json
-from components.tracking.run_files import runs_of_stage, shown_files
-from components.tracking.tracking_store import FOLDER as MLFLOW
+from components.tracking.run_files import has_runs, runs_of_stage, shown_files
 from components.tracking.unreplayed import REPORT
 
 Place = Literal["DVC cache", "DVC remote", "store", "folder", "work", "MLflow", "index of ids"]
@@ -128,7 +127,7 @@ def _made_by(folder: Path, work: Path) -> dict[str, str] | None:
 
 
 def _mlflow_copies(root: Path, reached: Reached) -> Iterator[Copy]:
-    if not (root / MLFLOW / "mlflow.db").is_file():
+    if not has_runs(root):
         return
     client, seen = open_registry(root), set()
     for stage in reached.stages_of_its_own:

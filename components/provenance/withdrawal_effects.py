@@ -12,7 +12,7 @@ from components.provenance.stored_copies import Copy
 from components.registry.promotion import CHAMPION
 from components.registry.version_reading import open_registry, registered_versions
 from components.settings.settings import load_settings
-from components.tracking.tracking_store import FOLDER as MLFLOW
+from components.tracking.run_files import has_runs
 
 
 @dataclass(frozen=True)
@@ -43,7 +43,7 @@ def stages_to_rebuild(root: Path, reached: Reached) -> tuple[str, ...]:
 def versions_among(root: Path, copies: Iterable[Copy]) -> list[HeldVersion]:
     """Return the registered versions whose model is among the copies, oldest first."""
     digests = {copy.digest for copy in copies if copy.place == "store"}
-    if not digests or not (root / MLFLOW / "mlflow.db").is_file():
+    if not digests or not has_runs(root):
         return []
     records = registered_versions(open_registry(root), load_settings(root / "params.yaml").system.model_name)
     found = [HeldVersion(item.version, item.aliases, item.tags.get("quarkmed.model_digest", "")) for item in records]

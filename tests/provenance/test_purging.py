@@ -19,6 +19,7 @@ from components.provenance.purge_journal import PurgeJournal
 from components.provenance.purging import PURGED, carry_out
 from components.provenance.registry_health import dangling_versions
 from components.provenance.withdrawal import purgeable, withdraw
+from components.provenance.withdrawal_effects import what_is_by_hand
 from components.provenance.withdrawal_notes import withdrawal_notes
 from components.registry.version_reading import open_registry, registered_versions
 from components.storage.artifact_store import ArtifactStore
@@ -231,6 +232,21 @@ def test_unknown_ids_and_those_of_made_rows_are_refused(two_runs):
     with pytest.raises(UserError, match=r"case-1: only a document, a patient's record or a query .* artifacts/holdout/train\.jsonl"):
         withdraw(two_runs.root, "case-1", why="")
     assert not (two_runs.root / WITHDRAWN).exists()
+
+
+def test_a_persons_own_sources_are_left_to_the_person_and_gits_history_too(two_runs):
+    assert [words for words in what_is_by_hand(two_runs.root) if "own files" in words or "history" in words] == []
+    values = yaml.safe_load((two_runs.root / "params.yaml").read_text())
+    values.setdefault("sources", {})["folder"] = "own"
+    (two_runs.root / "params.yaml").write_text(yaml.safe_dump(values))
+    two_runs.write("own/records.jsonl", [{"id": "visit-7", "record_ids": ["patient-9"], "text": WORDS}])
+    assert [("own files" in words, "history" in words) for words in what_is_by_hand(two_runs.root)][1:-1] == [(True, False)]
+    subprocess.run(["git", "add", "own"], cwd=two_runs.root, check=True)
+    assert any("own is tracked by git, whose history cannot be purged" in words for words in what_is_by_hand(two_runs.root))
+    two_runs.stage("sources", reads=["own"], makes=["artifacts/sources"])
+    two_runs.keep("20260103-000000-aaaa")
+    purge(two_runs, "patient-9")
+    assert files_with(two_runs.root, WORDS) == ["own/records.jsonl"]
 
 
 def test_looking_changes_nothing(two_runs):
