@@ -57,6 +57,7 @@ def test_the_digest_of_data_is_dvcs_own(project):
     assert data_digest(project / "nowhere") is None
 
 
+@pytest.mark.slow
 def test_deterministic_stages_come_out_equal_and_the_project_is_not_touched(project):
     before = state(project)
     calls = (project / "calls.txt").read_text()
@@ -71,12 +72,12 @@ def test_deterministic_stages_come_out_equal_and_the_project_is_not_touched(proj
     assert not Path(found.folder).exists() and len(listing.splitlines()) == 1
 
 
-def test_a_stage_that_came_out_different_is_shown_and_the_next_is_judged_on_the_old_inputs(project):
-    def differs(*command):
-        return (*command[:2], command[2].replace("execute_stage(sys", "import pathlib; p = pathlib.Path('data/notes.txt'); p.write_text(p.read_text() + ' new'); execute_stage(sys"))
-
-    found = reproduce(project, RUN, command=differs(*COMMAND), until="ift")
-    assert {name: [output.is_equal for output in outputs] for name, outputs in found.stages.items()} == {"sources": [False], "ift": [True, True]}
+@pytest.mark.parametrize("until", ["sources", pytest.param("ift", marks=pytest.mark.slow)])
+def test_a_stage_that_came_out_different_is_shown_and_the_next_is_judged_on_the_old_inputs(project, until):
+    altered = "import pathlib; p = pathlib.Path('data/notes.txt'); p.write_text(p.read_text() + ' new'); execute_stage(sys"
+    found = reproduce(project, RUN, command=(*COMMAND[:2], COMMAND[2].replace("execute_stage(sys", altered)), until=until)
+    expected = {"sources": [False], "ift": [True, True]} if until == "ift" else {"sources": [False]}
+    assert {name: [output.is_equal for output in outputs] for name, outputs in found.stages.items()} == expected
     assert found.stages["sources"][0].differing == ("documents.jsonl",) and not found.is_equal
 
 
