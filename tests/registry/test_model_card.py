@@ -33,7 +33,7 @@ def test_a_card_says_what_the_records_say(project):
 
 
 def test_gpu_hours_are_those_of_the_runs_pods(project):
-    pod = PodTime("p", "u1", "n", RUN, "ift", "k", 1, 4, 0.0, 5400.0, "succeeded")  # 4 GPUs for an hour and a half
+    pod = PodTime("p", "u1", "n", RUN, "ift", "k", 1, 4, 0.0, 5400.0, True)  # 4 GPUs for an hour and a half
     open_ledger(project.root).note([pod, replace(pod, uid="u2", run="another")])
     assert content(project, "2").costs["GPU-hours"] == f"6.00 of 1 pods in run {RUN}"
 
