@@ -39,7 +39,7 @@ class ArtifactStore:
         size_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         target = self.root / key
         if not target.is_dir():
-            with atomic_folder(target) as temporary:
+            with atomic_folder(target, keeps_first=True) as temporary:
                 shutil.copytree(folder, temporary, dirs_exist_ok=True)
                 for path in temporary.rglob("*"):
                     if path.is_file():
