@@ -245,16 +245,14 @@ def evaluate(
     model: Annotated[str, typer.Argument(help="base, ift, sft, cold_start, grpo_reasoning, grpo_general, champion; or a registered version: 3, @challenger, models:/quarkmed/3")] = "champion",
 ) -> None:
     """Score a model on the present test items: every suite with its interval, a registered version against the champion. Changes no alias."""
-    from components.layout import MODELS
+    if model.isdigit() or model.startswith(("@", "models:/")):
+        from flows.promotion_commands import evaluate_version
 
-    if model == "champion" or model in MODELS:
-        from flows.looking import print_evaluation
-
-        print_evaluation(project_root(), model=model)
+        evaluate_version(project_root(), model, console=_wide_console())
         return
-    from flows.promotion_commands import evaluate_version
+    from flows.looking import print_evaluation
 
-    evaluate_version(project_root(), model, console=_wide_console())
+    print_evaluation(project_root(), model=model)
 
 
 @app.command(epilog="Examples: `quarkmed promote 3 --why 'better on verified, reviewed by the board'`; `quarkmed promote @challenger --why '…' --overrule`.")
