@@ -38,6 +38,7 @@ def stage(name: Annotated[str, typer.Argument(help="a stage of dvc.yaml")]) -> N
     """Run one stage here and now, in this process (or under torchrun, on all its processes); what `dvc repro` calls."""
     from components.launch.ranked_stage import execute_ranked_stage, is_launched
     from components.launch.torch_setup import prepare_torch
+    from components.observing.run_log import open_process_log
     from components.pipeline.running import execute_stage
     from components.recorder import read_warnings
     from components.settings.settings import load_settings
@@ -45,6 +46,7 @@ def stage(name: Annotated[str, typer.Argument(help="a stage of dvc.yaml")]) -> N
 
     root = project_root()
     settings = load_settings(root / "params.yaml")
+    open_process_log()
     prepare_torch(settings.run.threads)
     with stop_signals(signal.SIGTERM, signal.SIGINT, grace_seconds=settings.system.grace_seconds):
         done = execute_ranked_stage(name, root=str(root)) if is_launched() else execute_stage(name, root=str(root))

@@ -59,6 +59,7 @@ def nothing_to_do(root: Path, settings: Settings) -> dict[str, Any] | None:
 
 
 def _run_flow(root: Path, run: str, settings: Settings, *, console: Console, stage_table: str, profile: str) -> None:
+    from components.launch.failures import classify_failure
     from components.launch.stage_launcher import StageLauncher
     from flows.services import is_healthy, prefect_service, start_service, wait_until_healthy
 
@@ -67,7 +68,7 @@ def _run_flow(root: Path, run: str, settings: Settings, *, console: Console, sta
     folder = run_folder(root, run)
     started_here = start_service(root, service, is_kept=False)
     launcher = StageLauncher(root, threads=settings.run.threads, log=folder / "logs" / "stages.log", table=stage_table, grace_seconds=settings.system.grace_seconds)
-    events, outcome = RunEvents(folder), "failed"
+    events, outcome, cause = RunEvents(folder), "failed", ""
     try:
         with LiveDisplay(folder, console=console):
             events.phase("starting the Prefect server")
@@ -78,9 +79,10 @@ def _run_flow(root: Path, run: str, settings: Settings, *, console: Console, sta
             outcome = "finished"
     except BaseException as error:
         outcome = "stopped" if isinstance(error, (KeyboardInterrupt, Preempted)) else "failed"
+        cause = str(classify_failure(error)) if isinstance(error, Exception) else type(error).__name__
         raise
     finally:
-        events.end(outcome)
+        events.end(outcome, cause=cause)
         launcher.close()
         if started_here or _is_for_one_run(root, service):
             _stop_server(root, service)

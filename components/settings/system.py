@@ -22,4 +22,5 @@ class SystemSettings(Section):
     grace_seconds: float = Field(
         default=20.0, gt=0, description="seconds a step and its checkpoint may take once the run is told to stop; below what the machine's own grace leaves (Kubernetes: 30)"
     )
+    sample_seconds: float = Field(default=5.0, ge=0, description="seconds between samples of memory, processor, GPU and energy while a stage runs; 0: none")
     promote: str = Field(default="auto", pattern="^(auto|never)$")
