@@ -73,6 +73,20 @@ def status() -> None:
     print_status(project_root())
 
 
+@app.command(epilog="Examples: `quarkmed logs` prints the newest run's; `quarkmed logs 20261125-154018 --stage ift`; `quarkmed logs --level warning`; `quarkmed logs --follow`.")
+def logs(
+    run: Annotated[str | None, typer.Argument(help="a run's id, or its beginning; without: the newest")] = None,
+    stage: Annotated[str | None, typer.Option(help="only lines of this stage")] = None,
+    level: Annotated[str, typer.Option(help="info, warning or error: this and graver")] = "info",
+    follow: Annotated[bool, typer.Option("--follow", help="go on printing until the run ends")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print the lines as they are, JSON")] = False,
+) -> None:
+    """Print what all processes of a run logged, in the order of time: stage, step, and what happened."""
+    from flows.logs_command import logs as print_logs
+
+    print_logs(project_root(), run, stage=stage, level=level, follows=follow, as_json=as_json, console=_wide_console())
+
+
 @app.command()
 def history() -> None:
     """Show the promotion journal: who, when, what and why."""
@@ -118,6 +132,17 @@ def doctor(
 
     if not look(project_root(), free_gib=free_gib, as_json=as_json, console=_wide_console()):
         sys.exit(1)
+
+
+@app.command(epilog="Examples: `quarkmed metrics` serves on http://127.0.0.1:9217/metrics until Ctrl-C; `quarkmed metrics --once` prints the page; infra/prometheus/ scrapes it.")
+def metrics(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="to listen on, loopback only; 0: a free one")] = 9217,
+    once: Annotated[bool, typer.Option("--once", help="print the page and end")] = False,
+) -> None:
+    """Serve what Prometheus asks: runs by outcome, stages' seconds and memory, the champion, open promotions, disk."""
+    from flows.metrics_command import metrics as serve_metrics
+
+    serve_metrics(project_root(), port=port, once=once)
 
 
 @app.command()

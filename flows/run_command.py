@@ -18,7 +18,9 @@ from components.pipeline.events import RunEvents
 from components.pipeline.running import STAGE_TABLE
 from components.settings.settings import Settings, load_settings
 from flows.display import LiveDisplay
+from flows.retention import sweep_runs
 from flows.run_folder import new_run_id, point_latest, run_folder, workspace_lock
+from flows.run_states import end_killed_runs
 
 
 def run_retrain(root: Path, *, console: Console, stage_table: str = STAGE_TABLE, profile: str = "laptop") -> None:
@@ -31,6 +33,7 @@ def run_retrain(root: Path, *, console: Console, stage_table: str = STAGE_TABLE,
     settings = load_settings(root / "params.yaml")
     with workspace_lock(root):
         signal.signal(signal.SIGTERM, _stop)
+        _say_killed_runs(console, root)
         decided = nothing_to_do(root, settings)
         if decided is not None:
             _say_nothing_to_do(console, root, decided, seconds=time.time() - started)
@@ -38,6 +41,7 @@ def run_retrain(root: Path, *, console: Console, stage_table: str = STAGE_TABLE,
         run = new_run_id(started)
         _run_flow(root, run, settings, console=console, stage_table=stage_table, profile=profile)
         _report(root, run, console=console, profile=profile, started=started)
+        sweep_runs(root, settings.system)
 
 
 def nothing_to_do(root: Path, settings: Settings) -> dict[str, Any] | None:
@@ -136,6 +140,12 @@ def _report(root: Path, run: str, *, console: Console, profile: str, started: fl
     summary = write_summary(root, folder, git_sha=git_sha, profile=profile, wall_seconds=time.time() - started, data=digests)
     point_latest(root, run)
     print_report(console, root, summary, notes=[event["text"] for event in events if event["kind"] == "note"])
+
+
+def _say_killed_runs(console: Console, root: Path) -> None:
+    """Close the runs that were killed, and say so."""
+    for state in end_killed_runs(root):
+        console.print(f"note: run {state.run} was killed{f' in stage {state.stage}' if state.stage else ''}; this one goes on from what it saved", highlight=False)
 
 
 def _say_nothing_to_do(console: Console, root: Path, decided: dict[str, Any], *, seconds: float) -> None:

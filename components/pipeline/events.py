@@ -6,6 +6,7 @@ again with how it ended; its folder leads to its record. The flow's log, runs/<i
 
 import json
 import os
+import socket
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -54,7 +55,7 @@ class RunEvents:
 
     def _append(self, entry: Mapping[str, Any]) -> None:
         with self.path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps({"time": time.time(), "pid": os.getpid(), **entry}, ensure_ascii=False) + "\n")
+            stream.write(json.dumps({"time": time.time(), "pid": os.getpid(), "host": socket.gethostname(), **entry}, ensure_ascii=False) + "\n")
         _write_log(self.log, entry)
 
 

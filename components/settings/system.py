@@ -23,4 +23,6 @@ class SystemSettings(Section):
         default=20.0, gt=0, description="seconds a step and its checkpoint may take once the run is told to stop; below what the machine's own grace leaves (Kubernetes: 30)"
     )
     sample_seconds: float = Field(default=5.0, ge=0, description="seconds between samples of memory, processor, GPU and energy while a stage runs; 0: none")
+    kept_runs: int = Field(default=50, ge=1, description="runs whose folder stays whole; of older ones the logs go, and all of those that never finished")
+    kept_logs_mib: float = Field(default=1024.0, gt=0, description="MiB the logs of all runs may take; the oldest go first")
     promote: str = Field(default="auto", pattern="^(auto|never)$")
