@@ -1,7 +1,7 @@
 """The command line `quarkmed`. Nothing heavy is imported until a command runs, so that `--help` answers at once.
 
-Every failure ends in one message and the exit code of its class (components/errors.py); a traceback of anything
-unexpected goes to var/logs/.
+Every failure ends in one line, the last one said, and the exit code of its class (components/errors.py); a traceback of
+anything unexpected goes to var/logs/.
 """
 
 import signal
@@ -259,7 +259,7 @@ def main() -> None:
     try:
         app()
     except QuarkmedError as error:
-        print(f"quarkmed: {error}", file=sys.stderr)
+        print(f"quarkmed: {_one_line(error)}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print("quarkmed: stopped; run the command again to go on from the last checkpoint", file=sys.stderr)
@@ -270,8 +270,13 @@ def main() -> None:
         from components.launch.failures import classify_failure
 
         known = classify_failure(error)
-        print(f"quarkmed: {known}{_keep_traceback() if type(known) is QuarkmedError else ''}", file=sys.stderr)
+        print(f"quarkmed: {_one_line(known)}{_keep_traceback() if type(known) is QuarkmedError else ''}", file=sys.stderr)
         sys.exit(known.exit_code)
+
+
+def _one_line(error: Exception) -> str:
+    """Return an error's words as one line, so that the last line said names the cause however many the words had."""
+    return " ".join(line.strip() for line in str(error).splitlines() if line.strip())
 
 
 def _keep_traceback() -> str:
