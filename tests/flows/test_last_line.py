@@ -8,10 +8,12 @@ import socket
 import subprocess
 import sys
 import time
+import urllib.request
 from pathlib import Path
 
 import pytest
 import yaml
+from prometheus_client.parser import text_string_to_metric_families
 
 from components.errors import DataError, OutOfMemory
 from components.observing.run_log import read_logs
@@ -75,6 +77,9 @@ def last_line(project: Path, faults: str, *, stop_at: str = "") -> tuple[int, st
 
 @pytest.mark.slow
 def test_the_last_line_names_the_cause_whatever_it_was(project):
+    address = prefect_service(project, load_settings(project / "params.yaml").system).address
+    with urllib.request.urlopen(f"{address}/api/metrics", timeout=20) as answer:  # what infra/prometheus scrapes
+        assert list(text_string_to_metric_families(answer.read().decode()))
     checked = []
     for faults, stop_at, code, said, outcome in (
         ("sources before error\n", "", 2, "data/notes.txt:1: a bad word; remove it", "failed"),
