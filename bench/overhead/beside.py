@@ -33,7 +33,7 @@ def sample_seconds(folder: Path, *, seconds: float) -> float:
     from components.observing.sampler import UsageSampler
     from components.observing.usage import read_samples
 
-    path = folder / "system.jsonl"
+    path = folder / "usage.jsonl"
     started = time.process_time()
     with UsageSampler(path, period_seconds=FAST):
         time.sleep(seconds)

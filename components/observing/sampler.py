@@ -1,4 +1,4 @@
-"""Sample what a stage uses while it runs, from a thread, into `system.jsonl` beside its record.
+"""Sample what a stage uses while it runs, from a thread, into `usage.jsonl` beside its record.
 
 Kept apart from the record: two runs of the same work agree in their record to the bit, and never in these. A stage that
 is killed and goes on appends an attempt of its own. Nothing of the stage waits for a sample.
@@ -17,7 +17,7 @@ import psutil
 
 from components.observing.machine import Gpus, GpuUse, ProcessorEnergy, peak_bytes, process_use, reset_peak
 
-SYSTEM = "system.jsonl"
+SAMPLES = "usage.jsonl"
 LONGEST_SECONDS = 60.0  # the processors' counters wrap after some minutes under load
 
 
@@ -33,13 +33,14 @@ class UsageSampler:
         self._thread = threading.Thread(target=self._follow, name="usage", daemon=True)
 
     def __enter__(self) -> "UsageSampler":
-        if self.period_seconds:
-            self._begin()
-            self._thread.start()
+        with contextlib.suppress(OSError, psutil.Error):  # a system that tells nothing of its processes
+            if self.period_seconds:
+                self._begin()
+                self._thread.start()
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.period_seconds:
+        if self._thread.is_alive():
             self._stop.set()
             self._thread.join(timeout=5)
             self._sample()

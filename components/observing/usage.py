@@ -6,7 +6,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
-from components.observing.sampler import SYSTEM
+from components.observing.sampler import SAMPLES
 
 MOST_POINTS = 1000  # of each metric in MLflow: of a longer stage every second, third, … sample is shown
 MEGABYTE = 1 << 20
@@ -70,13 +70,13 @@ def system_points(folder: Path) -> list[SystemPoint]:
 
 def system_files(folder: Path) -> list[Path]:
     """Return the files of samples of a work folder: process 0's first, then the other ranks'."""
-    own = folder / SYSTEM
+    own = folder / SAMPLES
     return [*([own] if own.is_file() else []), *sorted(folder.glob(f"{own.stem}-rank-*{own.suffix}"))]
 
 
 def rank_file(folder: Path, rank: int) -> Path:
     """Return where a rank's samples go."""
-    return folder / SYSTEM if rank == 0 else folder / f"{Path(SYSTEM).stem}-rank-{rank}{Path(SYSTEM).suffix}"
+    return folder / SAMPLES if rank == 0 else folder / f"{Path(SAMPLES).stem}-rank-{rank}{Path(SAMPLES).suffix}"
 
 
 def read_samples(path: Path) -> list[dict[str, Any]]:

@@ -73,7 +73,7 @@ def _write_log(log: RunLog, entry: Mapping[str, Any]) -> None:
     elif kind == "decision":
         log.write("decision", decision=entry.get("decision"), version=entry.get("version"))
     else:
-        log.write(kind, text=entry["text"])
+        log.write(kind, text=entry.get("text", ""))
 
 
 def read_events(folder: Path) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """Run one stage's function where it stands: build its context, keep its work folder, say how it ended.
 
     var/work/<stage>/<key>/record.jsonl, files/   what the stage wants seen
-    var/work/<stage>/<key>/system.jsonl           what it used: memory, processor, GPU, energy
+    var/work/<stage>/<key>/usage.jsonl           what it used: memory, processor, GPU, energy
     var/work/<stage>/<key>/checkpoints/           progress, gone when the stage has ended
     var/work/<stage>/<key>/finished.json          written last: seconds and the digests of the outputs
 

@@ -26,7 +26,9 @@ def project(tmp_path: Path) -> Path:
         shutil.copyfile(ROOT / name, tmp_path / name)
     for name, outcome in (("20260101-000000-aaaa", "finished"), ("20260102-000000-bbbb", "failed")):
         RunEvents(tmp_path / "runs" / name).end(outcome, cause="")
-    RunEvents(tmp_path / "runs" / "20260103-000000-cccc").stage("ift", "running", reason="never ran")
+    killed = RunEvents(tmp_path / "runs" / "20260103-000000-cccc")
+    killed.stage("ift", "running", reason="never ran")
+    killed.path.write_text(killed.path.read_text().replace(f'"pid": {os.getpid()}', f'"pid": {2**30}'))  # of no process
     used = {"cpu_seconds": 12.5, "peak_bytes": 3000, "gpu_peak_bytes": None, "watt_hours": None}
     write_json(tmp_path / "runs" / "20260101-000000-aaaa" / "summary.json", {"stages": [{"name": "ift", "used": used}, {"name": "sft", "used": None}]})
     note_duration(tmp_path, "ift", 7.5)

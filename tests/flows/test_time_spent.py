@@ -56,7 +56,7 @@ def test_the_table_and_the_summary_say_what_stages_used(tmp_path):
         work = tmp_path / name
         Recorder(work).summary({"n": 1.0})
         sample = {"time": 1.0, "attempt": "a", "cpu_seconds": cpu, "peak_bytes": peak << 20, "joules": 7200.0 if name == "grpo" else None, "gpus": []}
-        (work / "system.jsonl").write_text(json.dumps(sample) + "\n")
+        (work / "usage.jsonl").write_text(json.dumps(sample) + "\n")
         events.stage(name, "ran", reason="never ran", seconds=10.0, folder=str(work))
     told = write_summary(tmp_path, tmp_path / "run", git_sha=None, profile="laptop", wall_seconds=20.0, data={})
     assert told["used"] == {"cpu_seconds": 42.0, "peak_bytes": 300 << 20, "gpu_peak_bytes": None, "watt_hours": 2.0}

@@ -23,29 +23,29 @@ def write(path: Path, samples: list[dict]) -> None:
 
 
 def test_memory_between_two_samples_and_processor_time_are_seen(tmp_path):
-    with UsageSampler(tmp_path / "system.jsonl", period_seconds=30.0):
+    with UsageSampler(tmp_path / "usage.jsonl", period_seconds=30.0):
         block = bytearray(b"x") * (80 << 20)
         del block  # gone before any sample
         until = time.process_time() + 0.3
         while time.process_time() < until:
             pass
-    first, last = read_samples(tmp_path / "system.jsonl")
+    first, last = read_samples(tmp_path / "usage.jsonl")
     assert last["peak_bytes"] - first["peak_bytes"] > 60 * MEGABYTE
     assert 0.2 < stage_usage(tmp_path).cpu_seconds < 3
     assert first["attempt"] == last["attempt"] and first["gpus"] == []
 
 
 def test_samples_come_one_a_period_and_none_where_the_period_is_0(tmp_path):
-    with UsageSampler(tmp_path / "system.jsonl", period_seconds=0.05):
+    with UsageSampler(tmp_path / "usage.jsonl", period_seconds=0.05):
         time.sleep(0.3)
-    assert len(read_samples(tmp_path / "system.jsonl")) >= 4
+    assert len(read_samples(tmp_path / "usage.jsonl")) >= 4
     with UsageSampler(tmp_path / "off.jsonl", period_seconds=0):
         pass
     assert not (tmp_path / "off.jsonl").exists() and stage_usage(tmp_path / "nowhere") is None
 
 
 def test_a_folder_that_cannot_be_written_stops_nothing(tmp_path):
-    with UsageSampler(tmp_path / "missing" / "system.jsonl", period_seconds=0.05):
+    with UsageSampler(tmp_path / "missing" / "usage.jsonl", period_seconds=0.05):
         time.sleep(0.1)
 
 

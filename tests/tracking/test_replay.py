@@ -48,7 +48,7 @@ def write_samples(folder: Path) -> None:
             "time": seconds, "attempt": "a", "seconds": seconds - 1000, "cpu_seconds": cpu, "cpu_percent": None, "memory_bytes": 2 << 20, "peak_bytes": 3 << 20,
             "machine_cpu_percent": 50.0, "machine_memory_percent": 10.0, "joules": joules, "gpus": [],
         }  # fmt: skip
-        with (folder / "system.jsonl").open("a") as stream:
+        with (folder / "usage.jsonl").open("a") as stream:
             stream.write(json.dumps(line) + "\n")
 
 
