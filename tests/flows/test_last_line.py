@@ -83,7 +83,7 @@ def test_the_last_line_names_the_cause_whatever_it_was(project):
     checked = []
     for faults, stop_at, code, said, outcome in (
         ("sources before error\n", "", 2, "data/notes.txt:1: a bad word; remove it", "failed"),
-        ("ift before die\nift before die\n", "", 1, "the worker process ended without an answer (killed by SIGKILL); often the kernel short of memory", "failed"),
+        ("ift before die\nift middle die\n", "", 1, "the worker process ended without an answer (killed by SIGKILL); often the kernel short of memory", "failed"),
         ("ift before full\n", "", 2, "models/ift.json: cannot be written (No space left on device); free the disk", "failed"),
         ("grpo_general before bug\n", "", 1, "ZeroDivisionError: a mistake in the code (traceback in ", "failed"),
         ("grpo_general before slow\n", "grpo_general before", 43, "told to stop", "stopped"),
