@@ -8,6 +8,7 @@
     ├── Preempted               43   told to stop (SIGTERM): checkpointed, go on later
     ├── OutOfMemory             44   once more with a smaller micro-batch
     ├── Diverged                45   NaN or loss spike: stopped at the last good state
+    ├── InfrastructureError     46   machines, cluster or network failed, more often than is tried again
     └── StorageError             2   a damaged or foreign checkpoint, a failed checksum, a full disk
 
 A message says what was wrong (value, file:line or parameter key), why it matters and what to do.
@@ -19,6 +20,7 @@ EXIT_USER_ERROR = 2
 EXIT_PREEMPTED = 43
 EXIT_OUT_OF_MEMORY = 44
 EXIT_DIVERGED = 45
+EXIT_INFRASTRUCTURE = 46
 
 
 class QuarkmedError(Exception):
@@ -71,3 +73,9 @@ class Diverged(QuarkmedError):
     def __init__(self, message: str, *, values: Mapping[str, float] | None = None) -> None:
         super().__init__(message)
         self.values = dict(values or {})
+
+
+class InfrastructureError(QuarkmedError):
+    """What a stage runs on failed, not the stage: a node, a pod's image, the cluster's API."""
+
+    exit_code = EXIT_INFRASTRUCTURE

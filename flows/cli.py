@@ -22,19 +22,44 @@ LOG_WIDTH = 160  # of tables in a file or a pipe
 app = typer.Typer(no_args_is_help=True, add_completion=False, pretty_exceptions_enable=False, help="Raw data to a promoted medical language model, in one command.")
 
 
-@app.command()
-def retrain() -> None:
-    """Bring every stage up to date, evaluate, and promote the model where the gate lets it."""
-    from rich.console import Console
+@app.command(
+    epilog="Examples: `quarkmed retrain`; `quarkmed retrain --dry-run --set ift.steps=400` plans a run with another value; "
+    "`quarkmed retrain --revision main --from-stage sft --promote ask` runs the last commit of main anew from sft and lets a person decide."
+)
+def retrain(
+    profile: Annotated[str | None, typer.Option(help="laptop, single-gpu or tiny: values laid over params.yaml *")] = None,
+    revision: Annotated[str | None, typer.Option(help="branch, tag or commit to run instead of what lies in the folder *")] = None,
+    data_revision: Annotated[str | None, typer.Option(help="branch, tag or commit whose data/ is taken *")] = None,
+    from_stage: Annotated[str | None, typer.Option(help="run this stage, and what its outputs lead to, although nothing changed *")] = None,
+    overrides: Annotated[list[str] | None, typer.Option("--set", help="key=value laid over params.yaml; may be given many times *")] = None,
+    dry_run: Annotated[bool, typer.Option("--dry-run", help="only say which stages would run and why")] = False,
+    budget: Annotated[float, typer.Option(min=0, help="GPU-hours the run may spend; 0: as params.yaml says")] = 0.0,
+    promote: Annotated[str | None, typer.Option(help="of a model that passes the gate: never, ask or auto; as params.yaml says where not given")] = None,
+) -> None:
+    """Bring every stage up to date, evaluate, and promote the model where the gate lets it.
 
+    Options marked * make it work in a workspace of its own, at the last commit or the revision named: your files stay as they are.
+    """
+    from flows.retrain_options import asked_of
+
+    root, console = project_root(), _wide_console()
+    choices = {"profile": profile, "revision": revision, "data_revision": data_revision, "from_stage": from_stage, "overrides": overrides}
+    asked = asked_of(root, {name: value for name, value in choices.items() if value}, dry_run=dry_run, budget_gpu_hours=budget, promote=promote)
+    if dry_run and asked.elsewhere is None:
+        from flows.looking import print_plan
+
+        print_plan(root, console=console)
+        return
     from flows.run_command import run_retrain
 
-    console = Console()
-    run_retrain(project_root(), console=console if console.is_terminal else Console(width=LOG_WIDTH))
+    run_retrain(root, console=console, asked=asked)
 
 
-@app.command()
-def stage(name: Annotated[str, typer.Argument(help="a stage of dvc.yaml")]) -> None:
+@app.command(epilog="Examples: `quarkmed stage ift`; `quarkmed stage ift --micro-divisor 2` after its memory was exhausted, which changes no more than last bits.")
+def stage(
+    name: Annotated[str, typer.Argument(help="a stage of dvc.yaml")],
+    micro_divisor: Annotated[int, typer.Option("--micro-divisor", min=1, max=64, help="divide micro_tokens by this: smaller passes, same step, same key")] = 1,
+) -> None:
     """Run one stage here and now, in this process (or under torchrun, on all its processes); what `dvc repro` calls."""
     from components.launch.ranked_stage import execute_ranked_stage, is_launched
     from components.launch.torch_setup import prepare_torch
@@ -49,7 +74,7 @@ def stage(name: Annotated[str, typer.Argument(help="a stage of dvc.yaml")]) -> N
     open_process_log()
     prepare_torch(settings.run.threads)
     with stop_signals(signal.SIGTERM, signal.SIGINT, grace_seconds=settings.system.grace_seconds):
-        done = execute_ranked_stage(name, root=str(root)) if is_launched() else execute_stage(name, root=str(root))
+        done = (execute_ranked_stage if is_launched() else execute_stage)(name, root=str(root), micro_divisor=micro_divisor)
     if done is None:
         return
     for warning in read_warnings(Path(done["folder"])):
@@ -87,12 +112,14 @@ def logs(
     print_logs(project_root(), run, stage=stage, level=level, follows=follow, as_json=as_json, console=_wide_console())
 
 
-@app.command()
-def history() -> None:
+@app.command(epilog="Examples: `quarkmed history`; `quarkmed history --gate` (with the gate's table of each decision).")
+def history(
+    gate: Annotated[bool, typer.Option("--gate", help="print the gate's table of each decision too")] = False,
+) -> None:
     """Show the promotion journal: who, when, what and why."""
     from flows.looking import print_history
 
-    print_history(project_root())
+    print_history(project_root(), shows_gate=gate)
 
 
 @app.command(epilog="Examples: `quarkmed explain models:/quarkmed@champion`; `quarkmed explain @candidate --json`; `quarkmed explain 3 --check-bytes`.")
@@ -122,6 +149,17 @@ def who_used(
     print_usage(project_root(), asked, as_json=as_json, console=_wide_console())
 
 
+@app.command(epilog="Examples: `quarkmed spent`; `quarkmed spent --run 20260101-020000-ab12 --json`.")
+def spent(
+    run: Annotated[str | None, typer.Option(help="a run's id; all runs where none is named")] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Say how many GPU-hours the pods of each run and stage used on a cluster."""
+    from flows.spent_command import spent as print_spent
+
+    print_spent(project_root(), run=run, as_json=as_json, console=_wide_console())
+
+
 @app.command()
 def doctor(
     free_gib: Annotated[float, typer.Option("--free-gib", min=0, help="disk below which it warns, in GiB")] = 2.0,
@@ -147,7 +185,7 @@ def metrics(
 
 @app.command()
 def up() -> None:
-    """Start the Prefect and MLflow servers on this machine and print their addresses."""
+    """Start the Prefect and MLflow servers and the process that runs deployments on this machine; print their addresses."""
     from flows.service_commands import bring_up
 
     bring_up(project_root())
@@ -155,10 +193,20 @@ def up() -> None:
 
 @app.command()
 def down() -> None:
-    """Stop exactly the servers that `up` started."""
+    """Stop exactly what `up` started; runs at work save first, and go on at the next `up`."""
     from flows.service_commands import bring_down
 
     bring_down(project_root())
+
+
+@app.command(epilog="Examples: `quarkmed automations` shows which are there; `quarkmed automations --notify slack-webhook/team` applies them.")
+def automations(
+    notify: Annotated[str | None, typer.Option(help="TYPE/NAME of the notification block that sends them, made in the Prefect page")] = None,
+) -> None:
+    """Show, or bring to the Prefect server, the notifications of infra/automations.yaml: a failed run, a promotion that waits."""
+    from flows.automations_command import show_automations
+
+    show_automations(project_root(), notify=notify, console=_wide_console())
 
 
 @app.command()
@@ -173,14 +221,64 @@ def ask(
     answer_question(project_root(), question, model=model, passages=passages)
 
 
-@app.command()
+@app.command(epilog="Examples: `quarkmed evaluate sft` (a model of the last run); `quarkmed evaluate 3` or `quarkmed evaluate @challenger` (a registered version against the champion).")
 def evaluate(
-    model: Annotated[str, typer.Argument(help="base, ift, sft, cold_start, grpo_reasoning, grpo_general or champion")] = "champion",
+    model: Annotated[str, typer.Argument(help="base, ift, sft, cold_start, grpo_reasoning, grpo_general, champion; or a registered version: 3, @challenger, models:/quarkmed/3")] = "champion",
 ) -> None:
-    """Score one model on the present test items and print every suite with its interval."""
-    from flows.looking import print_evaluation
+    """Score a model on the present test items: every suite with its interval, a registered version against the champion. Changes no alias."""
+    from components.layout import MODELS
 
-    print_evaluation(project_root(), model=model)
+    if model == "champion" or model in MODELS:
+        from flows.looking import print_evaluation
+
+        print_evaluation(project_root(), model=model)
+        return
+    from flows.promotion_commands import evaluate_version
+
+    evaluate_version(project_root(), model, console=_wide_console())
+
+
+@app.command(epilog="Examples: `quarkmed promote 3 --why 'better on verified, reviewed by the board'`; `quarkmed promote @challenger --why '…' --overrule`.")
+def promote(
+    version: Annotated[str, typer.Argument(help="a registered version: 3, @challenger or models:/quarkmed/3")],
+    why: Annotated[str, typer.Option("--why", help="your reason; the journal and the model card keep it with your name")],
+    overrule: Annotated[bool, typer.Option("--overrule", help="promote though a suite did not pass; a veto cannot be overruled")] = False,
+) -> None:
+    """Show a version against the champion and make it champion, as yourself."""
+    from flows.promotion_commands import promote as promote_version
+
+    promote_version(project_root(), version, why=why, overrules=overrule, console=_wide_console())
+
+
+@app.command(epilog="Examples: `quarkmed rollback --why 'wrong doses in the wards'` goes back to the champion before; `quarkmed rollback --to 2 --why '…'`.")
+def rollback(
+    why: Annotated[str, typer.Option("--why", help="your reason; the journal and the model card keep it with your name")],
+    to: Annotated[str, typer.Option("--to", help="a version that was champion once; the one before where not given")] = "",
+) -> None:
+    """Make an earlier champion the champion again; refused where its bytes are not in the store as published."""
+    from flows.promotion_commands import rollback as roll_back
+
+    roll_back(project_root(), to=to or None, why=why, console=_wide_console())
+
+
+@app.command(epilog="Examples: `quarkmed reconcile` after a kill or a power cut; `quarkmed reconcile --elsewhere` where nothing works on another machine.")
+def reconcile(
+    elsewhere: Annotated[bool, typer.Option("--elsewhere", help="count runs of other hosts as dead too")] = False,
+) -> None:
+    """Finish or abort open promotions, set aliases right, close runs whose process is gone; say each thing done."""
+    from flows.promotion_commands import reconcile as reconcile_records
+
+    reconcile_records(project_root(), elsewhere=elsewhere, console=_wide_console())
+
+
+@app.command(epilog="Examples: `quarkmed card @champion`; `quarkmed card 3 > card.md`.")
+def card(
+    version: Annotated[str, typer.Argument(help="a registered version: 3, @champion or models:/quarkmed/3")] = "@champion",
+) -> None:
+    """Print a version's model card: what it was made from, how it was judged, where it fails, who let it in, what it cost."""
+    from flows.promotion_commands import card as print_card
+
+    print_card(project_root(), version)
 
 
 @app.command(

@@ -4,8 +4,6 @@ Follows the run's events and the stage's record from a thread of its own; on any
 where a stage begins and ends.
 """
 
-import json
-import os
 import threading
 import time
 from pathlib import Path
@@ -18,11 +16,10 @@ from rich.table import Table
 from rich.text import Text
 
 from components.pipeline.events import read_events, stage_endings
-from components.recorder import RECORD
+from components.pipeline.live_progress import last_progress
 
 PERIOD_SECONDS = 0.4
 PICTURE_SECONDS = 1.0  # drawing 19 stages takes some 10 ms of a core that a stage may want
-TAIL_BYTES = 16384
 STYLES = {"ran": "green", "resumed": "green", "restored": "cyan", "skipped": "dim", "running": "bold yellow", "failed": "bold red", "stopped": "yellow", "waiting": "dim"}
 
 
@@ -98,25 +95,6 @@ def time_left_text(planned: list[dict[str, Any]], known: dict[str, dict[str, Any
     if current is not None:
         seconds -= min(now - current["time"], next((s["last_seconds"] for s in planned if s["name"] == current["name"] and s["last_seconds"]), 0.0))
     return f"about {_duration(seconds)} left" if seconds > 1 else ""
-
-
-def last_progress(folder: Path) -> dict[str, Any] | None:
-    """Return the newest progress entry of a record, reading only its end."""
-    path = folder / RECORD
-    try:
-        with path.open("rb") as stream:
-            stream.seek(max(0, os.fstat(stream.fileno()).st_size - TAIL_BYTES))
-            lines = stream.read().splitlines()
-    except OSError:
-        return None
-    for line in reversed(lines):
-        try:
-            entry: dict[str, Any] = json.loads(line)
-        except ValueError:
-            continue
-        if entry.get("kind") == "progress":
-            return entry
-    return None
 
 
 def _work(event: dict[str, Any] | None, now: float) -> Any:

@@ -65,13 +65,13 @@ def check_services(root: Path) -> Iterator[Finding]:
 
     for service in all_services(root):
         if running(root, service) is None:
-            is_taken = is_port_taken(service.port)
+            is_taken = bool(service.port) and is_port_taken(service.port)
             to_do = f"stop the program on port {service.port}, or set {service.setting} in params.yaml to a free port" if is_taken else ""
             yield Finding(service.name, not is_taken, f"down; port {service.port} is taken by another program" if is_taken else "down (`quarkmed up` starts it)", to_do)
         elif is_healthy(service):
-            yield Finding(service.name, True, f"up at {service.address}")
+            yield Finding(service.name, True, f"up at {service.address}" if service.address else "up")
         else:
-            yield Finding(service.name, False, f"started, but {service.address} does not answer", "run `quarkmed down`, then `quarkmed up`; its log is in var/services/")
+            yield Finding(service.name, False, f"started, but {service.address or 'it'} does not answer", "run `quarkmed down`, then `quarkmed up`; its log is in var/services/")
 
 
 def check_registry(root: Path) -> Iterator[Finding]:
@@ -90,11 +90,11 @@ def check_registry(root: Path) -> Iterator[Finding]:
     versions, dangling = dangling_versions(root)
     yield Finding("registry", not dangling, f"{versions} versions{_named(dangling)}", "run `quarkmed retrain` at their commits (`quarkmed explain`), or delete them in MLflow" if dangling else "")
     pending = open_promotion(root)
-    yield Finding("promotion", pending is None, pending or "none open", "run `make retrain`, which finishes or aborts it" if pending else "")
+    yield Finding("promotion", pending is None, pending or "none open", "run `quarkmed reconcile`, which finishes or aborts it" if pending else "")
     unended = [] if _owner(root) is not None else [f"{run} stands as running, and none is" for run in unended_runs(root)]
-    yield Finding("MLflow", not unended, "no run left open" if not unended else "; ".join(unended[:NAMED]), "they were killed; delete them on MLflow's page (`quarkmed up`)" if unended else "")
+    yield Finding("MLflow", not unended, "no run left open" if not unended else "; ".join(unended[:NAMED]), "they were killed: run `quarkmed reconcile`, which closes them" if unended else "")
     wrong = alias_disagreement(root)
-    yield Finding("champion", wrong is None, wrong or "alias and journal agree", "run `make retrain`, which sets the alias right" if wrong else "")
+    yield Finding("champion", wrong is None, wrong or "alias and journal agree", "run `quarkmed reconcile`, which sets the alias right" if wrong else "")
 
 
 def check_data(root: Path) -> Iterator[Finding]:
@@ -150,6 +150,24 @@ def check_prefect_runs(root: Path) -> Iterator[Finding]:
     yield Finding("Prefect", not lost, says, "they were killed; the next `make retrain` that has something to do closes them" if lost else "")
 
 
+def check_cluster(root: Path) -> Iterator[Finding]:
+    """Where stages are sent to a cluster: does its API answer, are its pods' settings sound, and may this account do what jobs need."""
+    launch = load_settings(root / "params.yaml").launch
+    if not launch.uses("kubernetes"):
+        return
+    from components.launch.kubernetes_api import open_api
+    from components.launch.kubernetes_backend import folder_of_pods
+    from components.launch.kubernetes_rights import missing_rights
+    from components.settings.cluster import load_trainer_pods
+
+    load_trainer_pods(launch.cluster.pods)
+    folder_of_pods(root, launch.cluster.mount)
+    api = open_api(launch.cluster.address)
+    missing = missing_rights(api, launch.cluster.namespace)
+    says = f"{api.address} answers; namespace {launch.cluster.namespace}{_named([f'may not {right}' for right in missing])}"
+    yield Finding("cluster", not missing, says, "apply infra/kubernetes/base/worker-rights.yaml, or run as the worker's account" if missing else "")
+
+
 def check_machine(root: Path, *, free_gib: float) -> Iterator[Finding]:
     """Look at the free disk and at the GPU."""
     free = shutil.disk_usage(root).free / GIB
@@ -188,5 +206,5 @@ def _named(items: list[str]) -> str:
 
 CHECKS = {
     "versions": check_versions, "git": check_git, "services": check_services, "registry": check_registry, "data": check_data, "runs": check_runs,
-    "logs": check_logs, "prefect": check_prefect_runs,
+    "logs": check_logs, "prefect": check_prefect_runs, "cluster": check_cluster,
 }  # fmt: skip

@@ -62,7 +62,7 @@ def _print_decision(console: Console, registry: Mapping[str, Any] | None, run: s
     if registry is None:
         return
     words = {
-        "promoted": "is the champion now", "refused": "was refused; the champion stays", "held": "passed the gate and waits: system.promote is never",
+        "promoted": "is the champion now", "refused": "was refused; the champion stays", "held": "passed the gate and waits for a person (`quarkmed retrain --promote auto` lets the gate decide)",
         "unchanged": "is the champion's very bytes; nothing to promote",
     }  # fmt: skip
     earlier = f" (decided in run {registry['decided_in']})" if registry["decided_in"] not in ("", run) else ""

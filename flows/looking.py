@@ -13,17 +13,26 @@ from components.settings.settings import load_settings
 from components.storage.artifact_store import ArtifactStore, ModelReference, read_reference
 
 
-def print_plan(root: Path) -> None:
-    """Print each stage, whether it would run and why, and its last duration."""
+def print_plan(root: Path, *, from_stage: str | None = None, restores: bool = False, console: Console | None = None) -> None:
+    """Print each stage, whether it would run and why, and its last duration.
+
+    Args:
+        from_stage: this stage, and what its outputs lead to, would run whether or not anything changed.
+        restores: first restore what the run cache holds, as a run in a new workspace does.
+    """
     from components.pipeline.plan import make_plan
+    from components.pipeline.restoring import restore_ahead
     from components.pipeline.workspace import Workspace
 
-    planned = make_plan(Workspace(root, load_settings(root / "params.yaml")))
+    workspace, console = Workspace(root, load_settings(root / "params.yaml")), console or Console()
+    anew = frozenset(workspace.graph.downstream(from_stage)) if from_stage else frozenset()
+    if restores:
+        restore_ahead(workspace, but=anew, restore=lambda name, why: workspace.restore(name) is not None)
+    planned = make_plan(workspace, anew=anew)
     table = Table("stage", "would", "last time", "why", header_style="bold", pad_edge=False)
     for item in planned:
         seconds = f"{item.last_seconds:.1f} s" if item.last_seconds is not None else "–"
         table.add_row(item.name, {"run": "run", "maybe": "run, perhaps", "skip": "skip"}[item.action], seconds, "; ".join(item.reasons) or "nothing changed")
-    console = Console()
     console.print(table)
     known = [item.last_seconds for item in planned if item.action != "skip"]
     total = sum(seconds for seconds in known if seconds is not None)
@@ -36,39 +45,50 @@ def print_plan(root: Path) -> None:
 def print_status(root: Path) -> None:
     """Print the servers, the run at work, the last run and the champion."""
     from components.registry.journal import open_journal
+    from flows.own_workspaces import is_held, workspace_notes
     from flows.run_folder import running_process
     from flows.run_states import newest_state
-    from flows.service_commands import all_services
-    from flows.services import is_healthy, running
+    from flows.service_commands import all_services, service_word
     from flows.summary import read_or
 
     for service in all_services(root):
-        word = "down" if running(root, service) is None else f"up at {service.address}" if is_healthy(service) else "started, does not answer"
-        print(f"{service.name:9} {word}")
+        print(f"{service.name:11} {service_word(root, service)}")
     owner = running_process(root)
-    print(f"retrain   {f'at work (process {owner})' if owner else 'none at work'}")
+    print(f"retrain     {f'at work (process {owner})' if owner else 'none at work here'}")
+    for note in workspace_notes(root):
+        word = "at work" if is_held(root, note) else "killed; goes on at the next `up` or the same request" if note.status == "open" else f"{note.status}: {note.reason}"
+        print(f"  {note.run}  in a workspace of its own, {word}")
     summary = read_or(root / "runs" / "latest" / "summary.json", None)
     if summary:
         ran = [stage["name"] for stage in summary["stages"] if stage["status"] in ("ran", "resumed")]
-        print(f"last run  {summary['run']}: {summary['wall_seconds']:.0f} s, ran {', '.join(ran) or 'no stage'}")
+        print(f"last run    {summary['run']}: {summary['wall_seconds']:.0f} s, ran {', '.join(ran) or 'no stage'}")
     newest = newest_state(root)
     if newest is not None and newest.outcome != "finished":
         advice = "" if newest.outcome == "at work" else "; `quarkmed retrain` goes on from what was saved"
-        print(f"newest    {newest.run}: {newest.words}{advice}")
+        print(f"newest      {newest.run}: {newest.words}{advice}")
     champion = open_journal(root).champion(load_settings(root / "params.yaml").system.model_name)
-    print(f"champion  {f'{champion.model} version {champion.version} since {_moment(champion.time)}' if champion else 'none yet'}")
+    print(f"champion    {f'{champion.model} version {champion.version} since {_moment(champion.time)}' if champion else 'none yet'}")
 
 
-def print_history(root: Path) -> None:
-    """Print the promotion journal, oldest first."""
+def print_history(root: Path, *, shows_gate: bool = False) -> None:
+    """Print the promotion journal, oldest first, and where asked each decision's gate table below."""
     from components.registry.decision import history
+    from components.registry.gate_table import COLUMNS, gate_rows
+    from flows.tables import print_table
 
     table = Table("#", "when", "what", "version", "before", "who", "why", header_style="bold", pad_edge=False)
-    for entry in history(root):
+    entries = history(root)
+    for entry in entries:
         reasons = "\n".join(entry["details"].get("reasons", [])) if entry["kind"] != "PREPARED" else ""
         before = entry["champion_before"] or "–"
         table.add_row(str(entry["sequence"]), _moment(entry["time"]), f"{entry['action']} {entry['kind']}", entry["version"], before, entry["who"], reasons)
-    Console().print(table)
+    console = Console()
+    console.print(table)
+    for entry in entries if shows_gate else []:
+        verdict = entry["details"].get("verdict")
+        if verdict and entry["kind"] != "PREPARED":
+            title = f"{entry['sequence']}: version {entry['version']} against {verdict['compared_with']}, {entry['action']} {entry['kind']}"
+            print_table(console, title, COLUMNS, gate_rows(verdict))
 
 
 def answer_question(root: Path, question: str, *, model: str, passages: int) -> None:

@@ -15,6 +15,7 @@ from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
 
 from components.errors import QuarkmedError
+from components.launch.gpu_hours import open_ledger
 from components.pipeline.durations import read_durations
 from components.registry.journal import Entry, open_journal
 from components.settings.settings import load_settings
@@ -127,6 +128,7 @@ def machine_metrics(root: Path) -> Iterator[Metric]:
     disk = shutil.disk_usage(root)
     yield GaugeMetricFamily("quarkmed_disk_free_bytes", "free on the project's disk", value=disk.free)
     yield GaugeMetricFamily("quarkmed_disk_size_bytes", "size of the project's disk", value=disk.total)
+    yield GaugeMetricFamily("quarkmed_gpu_hours", "GPU-hours of all pods in the ledger", value=open_ledger(root).gpu_hours())
     yield GaugeMetricFamily("quarkmed_log_bytes", "logs of all runs", value=sum(log_bytes(folder) for folder in all_runs(root)))
 
 

@@ -1,36 +1,51 @@
 """`quarkmed retrain` from the outside: ask first, start what is needed, run the flow under the display, report.
 
-With nothing to do it asks DVC and the promotion journal, starts no service and says so.
+With nothing to do it asks DVC and the promotion journal, starts no service and says so. Options that ask for something
+other than what lies in the folder (`Asked.elsewhere`) make it work in a workspace of its own.
 """
 
 import os
 import signal
 import sys
 import time
+from dataclasses import dataclass
 from pathlib import Path
 from types import FrameType
 from typing import Any
 
 from rich.console import Console
 
-from components.errors import Preempted
+from components.errors import Preempted, ServiceError
 from components.pipeline.events import RunEvents
 from components.pipeline.running import STAGE_TABLE
 from components.settings.settings import Settings, load_settings
 from flows.display import LiveDisplay
 from flows.retention import sweep_runs
-from flows.run_folder import new_run_id, point_latest, run_folder, workspace_lock
+from flows.retrain_request import RetrainRequest
+from flows.run_folder import new_run_id, run_folder, running_process, workspace_lock
 from flows.run_states import end_killed_runs
 
 
-def run_retrain(root: Path, *, console: Console, stage_table: str = STAGE_TABLE, profile: str = "laptop") -> None:
+@dataclass(frozen=True)
+class Asked:
+    """What the options of the command ask for; nothing by default."""
+
+    elsewhere: RetrainRequest | None = None  # in a workspace of its own
+    promote: str | None = None  # as system.promote where None
+    budget_gpu_hours: float = 0.0  # as launch.budget_gpu_hours where 0
+
+
+def run_retrain(root: Path, *, console: Console, stage_table: str = STAGE_TABLE, profile: str = "laptop", asked: Asked | None = None) -> None:
     """Bring everything up to date, or say that it is.
 
     Raises:
         QuarkmedError: bad input, a stage's failure, another run at work here, or Preempted on SIGTERM.
     """
-    started = time.time()
-    settings = load_settings(root / "params.yaml")
+    started, asked = time.time(), asked or Asked()
+    if asked.elsewhere is not None:
+        _run_elsewhere(root, asked.elsewhere, console=console, stage_table=stage_table, started=started)
+        return
+    settings = _settings(root, asked)
     with workspace_lock(root):
         signal.signal(signal.SIGTERM, _stop)
         _say_killed_runs(console, root)
@@ -38,10 +53,55 @@ def run_retrain(root: Path, *, console: Console, stage_table: str = STAGE_TABLE,
         if decided is not None:
             _say_nothing_to_do(console, root, decided, seconds=time.time() - started)
             return
-        run = new_run_id(started)
-        _run_flow(root, run, settings, console=console, stage_table=stage_table, profile=profile)
-        _report(root, run, console=console, profile=profile, started=started)
+        place = Place(root, root, new_run_id(started), settings)
+        _run_flow(place, console=console, stage_table=stage_table, profile=profile)
+        _report(root, place.run, console=console, profile=profile, started=started)
         sweep_runs(root, settings.system)
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where a run works: the project that services belong to, and the folder whose stages are brought up to date."""
+
+    project: Path
+    folder: Path
+    run: str
+    settings: Settings
+    from_stage: str | None = None
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Say whether the run has a workspace of its own."""
+        return self.folder != self.project
+
+
+def _settings(root: Path, asked: Asked) -> Settings:
+    values: dict[str, Any] = {"system.promote": asked.promote} if asked.promote else {}
+    if asked.budget_gpu_hours:
+        values["launch.budget_gpu_hours"] = asked.budget_gpu_hours
+    return load_settings(root / "params.yaml", overrides=values)
+
+
+def _run_elsewhere(root: Path, request: RetrainRequest, *, console: Console, stage_table: str, started: float) -> None:
+    """Run, or only plan, in a workspace of the request's own."""
+    from components.pipeline.own_workspace import check_out_data
+    from components.tracking.unreplayed import unreplayed_reports
+    from flows.own_workspaces import own_workspace
+    from flows.run_ending import keep_reports
+
+    signal.signal(signal.SIGTERM, _stop)
+    with own_workspace(root, request) as own:
+        console.print(f"run {own.run} works in a workspace of its own: {own.folder}{' (goes on in it)' if own.is_resumed else ''}", highlight=False)
+        check_out_data(own.folder)
+        if request.dry_run:
+            from flows.looking import print_plan
+
+            print_plan(own.folder, from_stage=request.first_anew, restores=True, console=console)
+            return
+        _run_flow(Place(root, own.folder, own.run, own.settings, request.first_anew), console=console, stage_table=stage_table, profile=request.profile)
+        _report(own.folder, own.run, console=console, profile=request.profile, started=started)
+        keep_reports(own.folder, own.run)
+        own.is_kept = bool(unreplayed_reports(own.folder))
 
 
 def nothing_to_do(root: Path, settings: Settings) -> dict[str, Any] | None:
@@ -62,24 +122,28 @@ def nothing_to_do(root: Path, settings: Settings) -> dict[str, Any] | None:
     return None if entry is None else describe_decision(entry)
 
 
-def _run_flow(root: Path, run: str, settings: Settings, *, console: Console, stage_table: str, profile: str) -> None:
+def _run_flow(place: Place, *, console: Console, stage_table: str, profile: str) -> None:
     from components.launch.failures import classify_failure
-    from components.launch.stage_launcher import StageLauncher
+    from components.launch.launcher import RoutingLauncher
     from flows.services import is_healthy, prefect_service, start_service, wait_until_healthy
 
-    service = prefect_service(root, settings.system)
+    settings = place.settings
+    service = prefect_service(place.project, settings.system)
     os.environ.update(service.environment)
-    folder = run_folder(root, run)
-    started_here = start_service(root, service, is_kept=False)
-    launcher = StageLauncher(root, threads=settings.run.threads, log=folder / "logs" / "stages.log", table=stage_table, grace_seconds=settings.system.grace_seconds)
+    folder = run_folder(place.folder, place.run)
+    started_here = start_service(place.project, service, is_kept=False)
+    _refuse_another_runs_server(place, service, started_here=started_here)
+    launcher = RoutingLauncher(
+        place.folder, run=place.run, settings=settings, log=folder / "logs" / "stages.log", table=stage_table, tell=lambda sentence: RunEvents(folder).note(sentence)
+    )
     events, outcome, cause = RunEvents(folder), "failed", ""
     try:
         with LiveDisplay(folder, console=console):
             events.phase("starting the Prefect server")
             launcher.warm_up()
             if started_here or not is_healthy(service):
-                wait_until_healthy(root, service)
-            _call_flow(root, run, launcher, profile=profile)
+                wait_until_healthy(place.project, service)
+            _call_flow(place, launcher, profile=profile)
             outcome = "finished"
     except BaseException as error:
         outcome = "stopped" if isinstance(error, (KeyboardInterrupt, Preempted)) else "failed"
@@ -88,11 +152,11 @@ def _run_flow(root: Path, run: str, settings: Settings, *, console: Console, sta
     finally:
         events.end(outcome, cause=cause)
         launcher.close()
-        if started_here or _is_for_one_run(root, service):
-            _stop_server(root, service)
+        if started_here or _is_for_one_run(place.project, service):
+            _stop_server(place.project, service)
 
 
-def _call_flow(root: Path, run: str, launcher: Any, *, profile: str) -> None:
+def _call_flow(place: Place, launcher: Any, *, profile: str) -> None:
     """Import Prefect (its server is named in the environment by now) and run the flow in this process."""
     from prefect.exceptions import TerminationSignal
 
@@ -100,11 +164,32 @@ def _call_flow(root: Path, run: str, launcher: Any, *, profile: str) -> None:
     from flows.retrain import retrain_in_place
     from tasks.session import open_session
 
-    mark_lost_runs()
+    mark_lost_runs(but=_at_work(place))
+    session = open_session(place.folder, place.run, launcher, settings=place.settings, from_stage=place.from_stage)
     try:
-        retrain_in_place(open_session(root, run, launcher))(run=run, profile=profile)
+        retrain_in_place(session, is_new_workspace=place.is_elsewhere)(run=place.run, profile=profile)
     except TerminationSignal:
         raise Preempted("told to stop; run `quarkmed retrain` to go on from the last checkpoint") from None
+
+
+def _at_work(place: Place) -> frozenset[str] | None:
+    """Return the runs that other processes are at, or None where one works in the project's folder, whose run has no note."""
+    from flows.own_workspaces import is_held, workspace_notes
+
+    if place.is_elsewhere and running_process(place.project) is not None:
+        return None
+    return frozenset(note.run for note in workspace_notes(place.project) if note.run != place.run and is_held(place.project, note))
+
+
+def _refuse_another_runs_server(place: Place, service: Any, *, started_here: bool) -> None:
+    """Check that the server is ours or one that stays.
+
+    Raises:
+        ServiceError: another run at work started it for itself, and will stop it.
+    """
+    others = _at_work(place)
+    if not started_here and _is_for_one_run(place.project, service) and (others is None or others):
+        raise ServiceError("another run is at work with a Prefect server of its own, which ends with it; wait for it, or start one that stays by `quarkmed up`")
 
 
 def _stop_server(root: Path, service: Any) -> None:
@@ -127,19 +212,12 @@ def _is_for_one_run(root: Path, service: Any) -> bool:
 
 def _report(root: Path, run: str, *, console: Console, profile: str, started: float) -> None:
     from components.pipeline.events import read_events
-    from components.pipeline.run_reference import head_commit, keep_run
-    from components.pipeline.workspace import Workspace
     from flows.end_report import print_report
-    from flows.summary import write_summary
+    from flows.run_ending import keep_ended_run
 
-    folder = run_folder(root, run)
-    events = read_events(folder)
-    digests = Workspace(root, load_settings(root / "params.yaml")).data_digests()
-    git_sha = head_commit(root)
-    keep_run(root, run, message=f"quarkmed run {run}")
-    summary = write_summary(root, folder, git_sha=git_sha, profile=profile, wall_seconds=time.time() - started, data=digests)
-    point_latest(root, run)
-    print_report(console, root, summary, notes=[event["text"] for event in events if event["kind"] == "note"])
+    summary = keep_ended_run(root, run, profile=profile, started=started, now=time.time())
+    notes = [event["text"] for event in read_events(run_folder(root, run)) if event["kind"] == "note"]
+    print_report(console, root, summary, notes=notes)
 
 
 def _say_killed_runs(console: Console, root: Path) -> None:

@@ -12,6 +12,7 @@ from components.errors import UserError
 
 RUNS = "runs"
 LOCK = "var/retrain.lock"
+SETTLING = "var/registry/settling.lock"  # var/registry is shared by all workspaces of a project
 
 
 def new_run_id(now: float) -> str:
@@ -61,6 +62,16 @@ def workspace_lock(root: Path) -> Iterator[None]:
         stream.truncate(0)
         stream.write(str(os.getpid()))
         stream.flush()
+        yield
+
+
+@contextlib.contextmanager
+def settling(root: Path) -> Iterator[None]:
+    """Wait for, and be, the only run of the project that registers, judges and promotes: each is compared with the last one's champion."""
+    path = root / SETTLING
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", encoding="utf-8") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
         yield
 
 

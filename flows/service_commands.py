@@ -1,41 +1,68 @@
-"""`quarkmed up` and `down`: both servers, healthy before their addresses are printed."""
+"""`quarkmed up` and `down`: both servers and the deployments' process, healthy before their addresses are printed."""
 
 from pathlib import Path
 
 from components.settings.settings import load_settings
-from flows.services import Service, mlflow_service, prefect_service, start_service, stop_service, wait_until_healthy
+from flows.services import (
+    Service,
+    deployments_service,
+    is_healthy,
+    mlflow_service,
+    prefect_service,
+    running,
+    start_service,
+    stop_service,
+    wait_until_healthy,
+)
+
+SERVING = "flows.serving"
 
 
-def bring_up(root: Path) -> None:
-    """Start both servers, wait until both answer, and print where they are.
+def bring_up(root: Path, *, serving: str = SERVING) -> None:
+    """Start both servers, then the process that runs deployments; wait until all are well, and print where they are.
 
+    Args:
+        serving: module that serves the deployments.
     Raises:
-        ServiceError: a port is taken, or a server does not come up; what this call started is stopped again.
+        ServiceError: a port is taken, something does not come up or is of another version; what this call started is stopped again.
     """
-    services = all_services(root)
+    *servers, deployments = all_services(root, serving=serving)
     started: list[Service] = []
     try:
-        for service in services:
-            if start_service(root, service, is_kept=True):
-                started.append(service)
-        for service in services:
-            wait_until_healthy(root, service)
+        for group in (servers, [deployments]):  # deployments are registered with a server that answers
+            for service in group:
+                if start_service(root, service, is_kept=True):
+                    started.append(service)
+            for service in group:
+                wait_until_healthy(root, service)
     except BaseException:
-        for service in started:
+        for service in reversed(started):
             stop_service(root, service)
         raise
-    for service in services:
-        print(f"{service.name:8} {service.address}{'' if service in started else '   (was up already)'}")
-    print("`quarkmed down` stops them.")
+    for service in (*servers, deployments):
+        print(f"{service.name:11} {service.address or 'served'}{'' if service in started else '   (was up already)'}")
+    print("Schedules are off until somebody turns them on in the page. `quarkmed down` stops everything.")
 
 
 def bring_down(root: Path) -> None:
-    """Stop the servers that were started here, and only those."""
-    for service in all_services(root):
-        print(f"{service.name:8} {'stopped' if stop_service(root, service) else 'was not running'}")
+    """Stop what was started here, and only that; runs at work save first, and go on at the next `up`."""
+    for service in reversed(all_services(root)):
+        print(f"{service.name:11} {'stopped' if stop_service(root, service) else 'was not running'}")
 
 
-def all_services(root: Path) -> tuple[Service, Service]:
-    """Return Prefect's and MLflow's server of the project."""
+def service_word(root: Path, service: Service) -> str:
+    """Return how a service stands, in words."""
+    found = running(root, service)
+    if found is None:
+        return "down"
+    if not is_healthy(service):
+        return f"started (process {found.pid}), does not answer: `quarkmed down`, then `quarkmed up`"
+    if found.version and found.version != service.version:
+        return f"up as version {found.version}, but {service.version} is here now: `quarkmed down`, then `quarkmed up`"
+    return f"up at {service.address}" if service.port else "up"
+
+
+def all_services(root: Path, *, serving: str = SERVING) -> tuple[Service, Service, Service]:
+    """Return Prefect's and MLflow's server of the project, and the process that runs deployments."""
     settings = load_settings(root / "params.yaml").system
-    return prefect_service(root, settings), mlflow_service(root, settings)
+    return prefect_service(root, settings), mlflow_service(root, settings), deployments_service(root, settings, module=serving)

@@ -1,7 +1,8 @@
-"""The two local services: Prefect's server (needed by a run) and MLflow's (to look at). Loopback only, state in var/.
+"""The local services: Prefect's server (needed by a run), MLflow's (to look at), and the process that runs deployments.
 
-`var/services/<name>.json` says which process was started, with its start time, so that a recycled process id is never
-taken for ours. A server started for one run only dies with it (the kernel tells it), even when the run is killed.
+Loopback only, state in var/. `var/services/<name>.json` says which process was started, with its start time, so that a
+recycled process id is never taken for ours, and with which version. A server started for one run only dies with it (the
+kernel tells it), even when the run is killed.
 """
 
 import contextlib
@@ -16,17 +17,20 @@ import urllib.error
 import urllib.request
 from collections.abc import Callable
 from dataclasses import dataclass
+from importlib.metadata import version as package_version
 from pathlib import Path
 
 import psutil
 
 from components.errors import ServiceError, StorageError
+from components.lineage import digest_file, digest_value
 from components.settings.system import SystemSettings
 from components.storage.files import read_json, write_json
 
 FOLDER = "var/services"
 START_SECONDS = 120.0
 STOP_SECONDS = 10.0
+SILENT_SECONDS = 30.0  # without a sign of life
 PR_SET_PDEATHSIG = 1
 
 
@@ -35,16 +39,18 @@ class Service:
     """How a service is started and asked after."""
 
     name: str
-    port: int
+    port: int  # 0: it listens nowhere
     command: tuple[str, ...]
     environment: dict[str, str]
-    health_path: str
+    health_path: str  # asked over HTTP; without a port a file that the process touches while it is well
     setting: str
+    version: str = ""  # of what runs; another one must be stopped first
+    run_seconds: float = 0.0  # what the processes it started for runs may take to save and end
 
     @property
     def address(self) -> str:
-        """Where a browser finds it."""
-        return f"http://127.0.0.1:{self.port}"
+        """Where a browser finds it; empty where it listens nowhere."""
+        return f"http://127.0.0.1:{self.port}" if self.port else ""
 
 
 @dataclass(frozen=True)
@@ -54,6 +60,7 @@ class Running:
     pid: int
     started: float
     is_kept: bool
+    version: str = ""
 
 
 def prefect_environment(root: Path, port: int) -> dict[str, str]:
@@ -74,7 +81,7 @@ def prefect_service(root: Path, settings: SystemSettings) -> Service:
     """Return Prefect's server: the web application itself, without the wrapper process of its command line."""
     port = settings.prefect_port
     command = (sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app", "--host", "127.0.0.1", "--port", str(port), "--log-level", "warning")
-    return Service("prefect", port, command, prefect_environment(root, port), "/api/health", "system.prefect_port")
+    return Service("prefect", port, command, prefect_environment(root, port), "/api/health", "system.prefect_port", version=package_version("prefect"))
 
 
 def mlflow_service(root: Path, settings: SystemSettings) -> Service:
@@ -89,7 +96,22 @@ def mlflow_service(root: Path, settings: SystemSettings) -> Service:
         "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
     )  # fmt: skip
     environment = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false", "DO_NOT_TRACK": "1"}
-    return Service("mlflow", port, command, environment, "/health", "system.mlflow_port")
+    return Service("mlflow", port, command, environment, "/health", "system.mlflow_port", version=package_version("mlflow"))
+
+
+def deployments_service(root: Path, settings: SystemSettings, *, module: str = "flows.serving") -> Service:
+    """Return the process that runs deployments."""
+    environment = {**prefect_environment(root, settings.prefect_port), "PREFECT_RUNNER_POLL_FREQUENCY": "2"}
+    beat = root / FOLDER / "deployments.beat"
+    version = f"{package_version('prefect')}, {deployments_digest(root)}"
+    return Service("deployments", 0, (sys.executable, "-m", module), environment, str(beat), "", version=version, run_seconds=settings.grace_seconds + STOP_SECONDS)
+
+
+def deployments_digest(root: Path) -> str:
+    """Return seven digits of what is served: the file of deployments and the form."""
+    path = root / "infra" / "prefect.yaml"
+    form = Path(__file__).with_name("retrain_request.py")
+    return digest_value([digest_file(item) for item in (path, form) if item.is_file()])[:7]
 
 
 def start_service(root: Path, service: Service, *, is_kept: bool) -> bool:
@@ -98,11 +120,13 @@ def start_service(root: Path, service: Service, *, is_kept: bool) -> bool:
     Args:
         is_kept: it stays up after this process (`quarkmed up`).
     Raises:
-        ServiceError: somebody else's process holds the port.
+        ServiceError: somebody else's process holds the port, or what runs is another version.
     """
-    if running(root, service) is not None:
+    found = running(root, service)
+    if found is not None:
+        refuse_other_version(service, found)
         return False
-    if is_port_taken(service.port):
+    if service.port and is_port_taken(service.port):
         raise ServiceError(
             f"port {service.port} is taken by another program, so the {service.name} server cannot start; "
             f"stop that program or set {service.setting} in params.yaml to a free port"
@@ -113,8 +137,20 @@ def start_service(root: Path, service: Service, *, is_kept: bool) -> bool:
             service.command, cwd=root, env={**os.environ, **service.environment}, stdin=subprocess.DEVNULL, stdout=log, stderr=log,
             start_new_session=True, preexec_fn=None if is_kept else _die_with_parent(),
         )  # fmt: skip
-    write_json(_note(root, service), {"pid": process.pid, "started": psutil.Process(process.pid).create_time(), "is_kept": is_kept})
+    write_json(_note(root, service), {"pid": process.pid, "started": psutil.Process(process.pid).create_time(), "is_kept": is_kept, "version": service.version})
     return True
+
+
+def refuse_other_version(service: Service, found: Running) -> None:
+    """Check that a process that runs is of the version that is installed.
+
+    Raises:
+        ServiceError: it was started before an upgrade.
+    """
+    if found.version and found.version != service.version:
+        raise ServiceError(
+            f"{service.name} runs as version {found.version} (process {found.pid}), but {service.version} is here now; run `quarkmed down`, then `quarkmed up`"
+        )
 
 
 def wait_until_healthy(root: Path, service: Service) -> None:
@@ -126,9 +162,12 @@ def wait_until_healthy(root: Path, service: Service) -> None:
     deadline = time.monotonic() + START_SECONDS
     while not is_healthy(service):
         if running(root, service) is None:
-            raise ServiceError(f"the {service.name} server ended while starting: {_last_line(_log(root, service))}; its log: {_log(root, service)}")
+            raise ServiceError(f"{service.name} ended while starting: {_last_line(_log(root, service))}; its log: {_log(root, service)}")
         if time.monotonic() > deadline:
-            raise ServiceError(f"the {service.name} server did not answer within {START_SECONDS:.0f} s on {service.address}; its log: {_log(root, service)}")
+            raise ServiceError(
+                f"{service.name}: its process runs, but did not answer within {START_SECONDS:.0f} s{' on ' + service.address if service.port else ''}; "
+                f"`quarkmed down` stops it, then `quarkmed up`; its log: {_log(root, service)}"
+            )
         time.sleep(0.2)
 
 
@@ -139,7 +178,9 @@ def stop_service(root: Path, service: Service) -> bool:
     if found is None:
         return False
     process = psutil.Process(found.pid)
-    family = [process, *process.children(recursive=True)]
+    if service.run_seconds:
+        _stop_runs(process, service.run_seconds)
+    family = [process, *_living_children(process, recursive=True)]
     for member in family:
         with contextlib.suppress(psutil.NoSuchProcess):
             member.terminate()
@@ -147,6 +188,33 @@ def stop_service(root: Path, service: Service) -> bool:
         with contextlib.suppress(psutil.NoSuchProcess):
             member.kill()
     return True
+
+
+def _stop_runs(process: psutil.Process, seconds: float) -> None:
+    """Tell the processes of runs to save and end, and wait; a run that begins meanwhile is told too."""
+    deadline = time.monotonic() + seconds
+    told: set[int] = set()
+    while time.monotonic() < deadline:
+        runs = _living_children(process)
+        for run in runs:
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if run.pid not in told:
+                    told.add(run.pid)
+                    run.terminate()
+        if not runs:
+            return
+        psutil.wait_procs(runs, timeout=0.5)
+
+
+def _living_children(process: psutil.Process, *, recursive: bool = False) -> list[psutil.Process]:
+    """Return a process's children without those that have ended and wait to be asked for their exit code."""
+    living = []
+    with contextlib.suppress(psutil.NoSuchProcess):
+        for child in process.children(recursive=recursive):
+            with contextlib.suppress(psutil.NoSuchProcess):
+                if child.status() != psutil.STATUS_ZOMBIE:
+                    living.append(child)
+    return living
 
 
 def running(root: Path, service: Service) -> Running | None:
@@ -162,6 +230,9 @@ def running(root: Path, service: Service) -> Running | None:
 
 def is_healthy(service: Service) -> bool:
     """Say whether the service answers."""
+    if not service.port:
+        beat = Path(service.health_path)
+        return beat.is_file() and time.time() - beat.stat().st_mtime < SILENT_SECONDS
     try:
         with urllib.request.urlopen(f"{service.address}{service.health_path}", timeout=2) as answer:
             return bool(answer.status == 200)

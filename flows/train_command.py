@@ -12,6 +12,7 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from components.pipeline.live_progress import last_progress
 from components.recorder import read_warnings
 from components.training.preemption import stop_signals
 from components.training.recipes.running import (
@@ -23,7 +24,6 @@ from components.training.recipes.running import (
     prepare_recipe,
     run_recipe,
 )
-from flows.display import last_progress
 
 PERIOD_SECONDS = 0.4
 GRACE_SECONDS = 20.0  # for the step at work and its checkpoint, once told to stop

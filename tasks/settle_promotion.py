@@ -49,8 +49,9 @@ def gate(session: RetrainSession) -> dict[str, Any]:
 def promote(session: RetrainSession, registered: dict[str, Any], judged: dict[str, Any]) -> dict[str, Any]:
     """Write the decision to the journal and set the aliases."""
     decision: dict[str, Any] = session.track(
-        "components.registry.decision:settle_decision", root=str(session.root), run=session.run, registered=registered, **judged
-    )
+        "components.registry.decision:settle_decision", root=str(session.root), run=session.run, registered=registered, **judged,
+        may_promote=session.settings.system.promote == "auto",
+    )  # fmt: skip
     return decision
 
 

@@ -4,6 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import Preempted, QuarkmedError
+from components.pipeline.plan import ANEW
 from components.pipeline.running import StageRun, finished_run, model_references, work_folder
 from components.pipeline.stage_key import stage_inputs, stage_key
 from components.recorder import read_warnings
@@ -21,8 +22,11 @@ def advance_stage(session: RetrainSession, name: str) -> str:
         QuarkmedError: whatever the stage raised, or an input that changed while it ran.
     """
     workspace, events, row = session.workspace, session.events, session.workspace.graph.row(name)
-    reasons = workspace.reasons(name)
+    is_anew = session.is_due_anew(name)
+    reasons = [ANEW] if is_anew else workspace.reasons(name)
     if not reasons:
+        if session.status_of(name) == "restored":
+            return "restored"
         events.stage(name, "skipped", reason="nothing changed")
         return "skipped"
     why = "; ".join(reasons)
@@ -31,12 +35,9 @@ def advance_stage(session: RetrainSession, name: str) -> str:
     taken = workspace.input_hashes(name)
     ended = finished_run(session.root, row, key)
     if ended is None:
-        digests = workspace.restore(name)
-        if digests is not None:
-            _report(session, name, _unrun(session.root, name, key), inputs, taken, digests)
-            events.stage(name, "restored", reason=f"{why}; made before from the same inputs")
+        if not is_anew and restore_stage(session, name, why):
             return "restored"
-        ended = _launch(session, name, why, str(work_folder(session.root, name, key)))
+        ended = _launch(session, name, why, key)
     else:
         why = "had ended when the run was interrupted"
     for warning in read_warnings(Path(ended.folder)):
@@ -48,10 +49,24 @@ def advance_stage(session: RetrainSession, name: str) -> str:
     return status
 
 
-def _launch(session: RetrainSession, name: str, why: str, folder: str) -> StageRun:
+def restore_stage(session: RetrainSession, name: str, why: str) -> bool:
+    """Restore a stage that was made before from the very inputs; say whether it was."""
+    row = session.workspace.graph.row(name)
+    inputs = stage_inputs(session.root, row, session.settings)
+    taken = session.workspace.input_hashes(name)
+    digests = session.workspace.restore(name)
+    if digests is None:
+        return False
+    _report(session, name, _unrun(session.root, name, stage_key(inputs)), inputs, taken, digests)
+    session.events.stage(name, "restored", reason=f"{why}; made before from the same inputs")
+    return True
+
+
+def _launch(session: RetrainSession, name: str, why: str, key: str) -> StageRun:
+    folder = str(work_folder(session.root, name, key))
     session.events.stage(name, "running", reason=why, folder=folder)
     try:
-        return session.launcher.run_stage(name)
+        return session.launcher.run_stage(name, key)
     except QuarkmedError as error:
         session.events.stage(name, "stopped" if isinstance(error, Preempted) else "failed", reason=str(error), folder=folder)
         raise

@@ -18,10 +18,8 @@ from components.storage.checkpoints import CheckpointFolder
 ROOT = Path(__file__).resolve().parents[1]
 
 
-@pytest.fixture
-def fake_project(tmp_path: Path) -> Path:
-    """Return a project folder: the repository's params.yaml and DVC settings, and the stages of tests/fake_project."""
-    project = tmp_path / "project"
+def _make_fake_project(project: Path) -> Path:
+    """Make a project folder: the repository's params.yaml and DVC settings, and the stages of tests/fake_project."""
     shutil.copytree(ROOT / "tests" / "fake_project", project, ignore=shutil.ignore_patterns("__pycache__"))
     for name in ("params.yaml", ".dvcignore", ".gitignore"):
         shutil.copyfile(ROOT / name, project / name)
@@ -33,6 +31,18 @@ def fake_project(tmp_path: Path) -> Path:
     subprocess.run([*git, "add", "-A"], cwd=project, check=True)
     subprocess.run([*git, "commit", "-qm", "start"], cwd=project, check=True)
     return project
+
+
+@pytest.fixture
+def fake_project(tmp_path: Path) -> Path:
+    """Return a project of the quick stages."""
+    return _make_fake_project(tmp_path / "project")
+
+
+@pytest.fixture(scope="module")
+def served_fake_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Return a project of the quick stages that a module's tests share."""
+    return _make_fake_project(tmp_path_factory.mktemp("served") / "project")
 
 
 @pytest.fixture(scope="session")

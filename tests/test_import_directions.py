@@ -23,7 +23,7 @@ OWNERS = {
     "dvc": ("components/pipeline/",),
     "vllm": ("components/generation/vllm_sampler.py",),
     "deepspeed": ("components/training/engines/deepspeed_engine.py", "components/training/engines/deepspeed_config.py"),
-    "kubernetes": ("components/launch/kubernetes.py",),
+    "requests": ("components/launch/kubernetes_api.py",),
     "prefect": ("flows/", "tasks/"),
 }
 

@@ -13,8 +13,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeElapsedCo
 
 from bench.controls.steps import Step
 from components.pipeline.durations import note_duration, read_durations
+from components.pipeline.live_progress import last_progress
 from components.pipeline.running import FINISHED
-from flows.display import last_progress
 
 PERIOD_SECONDS = 0.5
 

@@ -104,14 +104,25 @@ def sampler_against_processor(
     model: "PreTrainedModel", there: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast", plan: Plan, *, precision: "Precision"
 ) -> list[Check]:
     """Compare what the sampler says of the tokens it drew with the processor's float32 scores of them."""
+    checks = []
+    for is_recorded in (False, True):
+        sampler = NativeSampler(there, tokenizer, precision=precision, is_recorded=is_recorded)
+        name = "the sampler with recorded steps" if is_recorded else "the sampler"
+        checks.append(_gap_of_drawn(sampler, model, tokenizer, plan, name=name, precision=precision))
+    return checks
+
+
+def _gap_of_drawn(
+    sampler: NativeSampler, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast", plan: Plan, *, name: str, precision: "Precision"
+) -> Check:
     prompts = random_ids([plan.prompt_tokens + number for number in range(plan.prompts)], vocabulary=len(tokenizer), seed=1)
-    groups = NativeSampler(there, tokenizer, precision=precision).generate(prompts, SamplingOptions(max_new_tokens=plan.new_tokens, samples=plan.samples, seed=1))
+    groups = sampler.generate(prompts, SamplingOptions(max_new_tokens=plan.new_tokens, samples=plan.samples, seed=1))
     gaps = []
     for prompt, group in zip(prompts, groups, strict=True):
         scores = sequence_logprobs(model, [[*prompt, *answer.ids] for answer in group])
         gaps += [abs(a - b) for answer, row in zip(group, scores, strict=True) for a, b in zip(answer.logprobs, row[len(prompt) - 1 :], strict=True)]
     value = max(gaps) if precision == "float32" else sum(gaps) / len(gaps)
-    return [limited(f"the sampler's log-probabilities against the processor's, {precision}", value, by=f"sampler {precision}")]
+    return limited(f"{name}: log-probabilities against the processor's, {precision}", value, by=f"sampler {precision}")
 
 
 def loops_repeat(

@@ -36,13 +36,15 @@ def main() -> int:
 def _through_the_flow(project: Path, repeats: int) -> dict[str, Any]:
     from prefect import flow
 
-    from components.launch.stage_launcher import StageLauncher
+    from components.launch.launcher import RoutingLauncher
+    from components.settings.settings import load_settings
     from flows.run_folder import new_run_id
     from tasks.run_stage import run_stage
     from tasks.session import open_session
 
     run = new_run_id(time.time())
-    launcher = StageLauncher(project, threads=1, log=project / "runs" / run / "logs" / "stages.log", table=TABLE)
+    settings = load_settings(project / "params.yaml")
+    launcher = RoutingLauncher(project, run=run, settings=settings, log=project / "runs" / run / "logs" / "stages.log", table=TABLE)
     session = open_session(project, run, launcher)
     seconds: list[float] = []
 

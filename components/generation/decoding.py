@@ -1,10 +1,12 @@
 """Decoding one sub-batch: prefill each prompt once, then draw token by token for the rows still live.
 
-No step loops over rows in Python. Finished rows are compacted away in batches.
+No step loops over rows in Python. Finished rows are compacted away in batches. With `is_recorded`, a GPU replays the
+model's part of a step as a CUDA graph (step_graph.py), which every compaction makes anew: then only half-empty batches are.
 """
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -14,11 +16,13 @@ from components.generation.drawing import draw_tokens
 from components.generation.key_value_cache import LayerCache, attend_two_parts
 from components.generation.prefill import prefill_prompts
 from components.generation.sampler import SamplingOptions
+from components.generation.step_graph import StepGraph, attended
 from components.modeling.attention import rotated_heads
 from components.modeling.forward import attention_output, feed_forward, final_norm, project_heads, rotary_tables
 from components.modeling.weights import DecoderWeights
 
 COMPACT_BELOW = 0.85  # live share under which finished rows are dropped
+RECORDED_COMPACT_BELOW = 0.5  # the same of recorded steps
 
 
 @dataclass(frozen=True)
@@ -43,8 +47,11 @@ class Decoding:
         options: SamplingOptions,
         numbers: Tensor,
         stops: Tensor,
+        is_recorded: bool = False,
     ) -> None:
         self.weights, self.head_VD, self.options = weights, head_VD, options
+        self.is_recorded = is_recorded
+        self.graph: StepGraph | None = None
         rows, device = len(prompts) * options.samples, weights.embedding.device
         self.numbers, self.stops = numbers.to(device), stops.to(device)
         self.owner = torch.arange(len(prompts), device=device).repeat_interleave(options.samples)  # prompt of each row
@@ -75,7 +82,7 @@ class Decoding:
             remaining = int(self.is_live.sum())
             if not remaining or step + 1 == self.options.max_new_tokens:
                 break
-            if remaining < COMPACT_BELOW * len(self.row):
+            if remaining < (RECORDED_COMPACT_BELOW if self.is_recorded else COMPACT_BELOW) * len(self.row):
                 tokens = self._compact(tokens, filled=step)
             self._advance(tokens, step)
         return self.drawn
@@ -86,7 +93,7 @@ class Decoding:
         self.mask = None if prefilled.mask_PL is None else prefilled.mask_PL[self.owner, None, None]
         suffix = (len(self.owner), self.weights.shape.key_value_heads, self.options.max_new_tokens, self.weights.shape.size)
         self.caches = [
-            LayerCache(keys, values, keys.new_empty(suffix), values.new_empty(suffix))
+            LayerCache.beside(keys, values, suffix, is_zeroed=self.is_recorded)
             for keys, values in zip(prefilled.keys, prefilled.values, strict=True)
         ]
         return prefilled.hidden_PD
@@ -98,6 +105,7 @@ class Decoding:
 
     def _compact(self, tokens: Tensor, *, filled: int) -> Tensor:
         """Drop finished rows, and prompts with none left; return the kept rows' tokens."""
+        self.graph = None
         kept = self.is_live.nonzero()[:, 0]
         prompts, owner, counts = self.owner.index_select(0, kept).unique_consecutive(
             return_inverse=True, return_counts=True
@@ -116,18 +124,33 @@ class Decoding:
 
     def _advance(self, tokens: Tensor, step: int) -> None:
         """Run the drawn tokens through the model; their keys and values take suffix position `step`."""
+        if not self.is_recorded:
+            self.hidden = self._pass(tokens, step, filled=step + 1)
+            return
+        filled = attended(step, longest=self.options.max_new_tokens)
+        if self.graph is None or self.graph.filled != filled:
+            run = partial(self._pass, filled=filled)
+            self.graph = StepGraph(lambda ids, place, mask: run(ids, place, own_mask=mask), tokens, step, filled=filled, dtype=self.weights.dtype)
+        self.hidden = self.graph(tokens, step)
+
+    def _pass(self, tokens: Tensor, step: int | Tensor, *, filled: int, own_mask: Tensor | None = None) -> Tensor:
+        """Return the final hidden states after the tokens, (rows, hidden).
+
+        Args:
+            step: a number, or a tensor of one.
+            filled, own_mask: see `attend_two_parts`.
+        """
         weights = self.weights
         cosine, sine = rotary_tables(weights, self.positions + step)
         hidden = weights.embedding.index_select(0, tokens)
         for layer, cache in zip(weights.layers, self.caches, strict=True):
             joined = project_heads(hidden, layer, weights)
             queries, keys, values = rotated_heads(joined, layer.head_norms, cosine, sine, weights.shape)
-            cache.suffix_keys[:, :, step] = keys
-            cache.suffix_values[:, :, step] = values
+            cache.put(keys, values, step)
             queries = queries.unflatten(1, (weights.shape.key_value_heads, -1))
-            attended = attend_two_parts(
-                queries, cache, filled=step + 1, slots=self.slots, width=self.width, mask=self.mask
+            seen = attend_two_parts(
+                queries, cache, filled=filled, slots=self.slots, width=self.width, mask=self.mask, own_mask=own_mask
             )
-            hidden = hidden + attention_output(attended.flatten(1), layer)
+            hidden = hidden + attention_output(seen.flatten(1), layer)
             hidden = hidden + feed_forward(hidden, layer, weights)
-        self.hidden = final_norm(hidden, weights)
+        return final_norm(hidden, weights)

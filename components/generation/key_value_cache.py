@@ -19,12 +19,27 @@ class LayerCache:
     prompt_values: Tensor
     suffix_keys: Tensor  # (R, K, S, D)
     suffix_values: Tensor
+    is_zeroed: bool = False  # places not written yet hold zeros: steps that attend to them multiply them with shares of 0
+
+    @classmethod
+    def beside(cls, prompt_keys: Tensor, prompt_values: Tensor, suffix: tuple[int, int, int, int], *, is_zeroed: bool) -> "LayerCache":
+        """Return the cache of prompts with room for a suffix of the size (R, K, S, D)."""
+        make = prompt_keys.new_zeros if is_zeroed else prompt_keys.new_empty
+        return cls(prompt_keys, prompt_values, make(suffix), make(suffix), is_zeroed)
+
+    def put(self, keys: Tensor, values: Tensor, place: int | Tensor) -> None:
+        """Write each row's new key and value, (R, K, D), at a suffix position: a number, or a tensor of one."""
+        for cache, new in ((self.suffix_keys, keys), (self.suffix_values, values)):
+            if isinstance(place, int):
+                cache[:, :, place] = new
+            else:
+                cache.index_copy_(2, place, new[:, :, None])
 
     def keep(self, rows: Tensor, prompts: Tensor | None, *, filled: int) -> None:
         """Keep only the given rows, and the given prompts where not None."""
         for name in ("suffix_keys", "suffix_values"):
             old = getattr(self, name)
-            new = old.new_empty(len(rows), *old.shape[1:])
+            new = (old.new_zeros if self.is_zeroed else old.new_empty)(len(rows), *old.shape[1:])
             new[:, :, :filled] = old[:, :, :filled].index_select(0, rows)
             setattr(self, name, new)
         if prompts is not None:
@@ -33,7 +48,7 @@ class LayerCache:
 
 
 def attend_two_parts(
-    queries: Tensor, cache: LayerCache, *, filled: int, slots: Tensor, width: int, mask: Tensor | None
+    queries: Tensor, cache: LayerCache, *, filled: int, slots: Tensor, width: int, mask: Tensor | None, own_mask: Tensor | None = None
 ) -> Tensor:
     """Attend one new token a row to its prompt and its own suffix.
 
@@ -43,6 +58,7 @@ def attend_two_parts(
         slots: (R,) place of each row in the (P, width) grid of prompts' rows.
         width: rows a prompt at most.
         mask: (R, 1, 1, L) additive, minus infinity on padding; None where all prompts are equally long.
+        own_mask: (filled,) the same of the suffix; None where all of it is seen.
     Returns:
         (R, K, Q, D).
     """
@@ -61,6 +77,8 @@ def attend_two_parts(
     scores[..., longest:] = torch.bmm(queries.reshape(-1, per_head, size), own_keys.transpose(1, 2)).view(
         rows, heads, per_head, filled
     )
+    if own_mask is not None:
+        scores[..., longest:] += own_mask
     shares = torch.softmax(scores, dim=-1)
     of_prompt = torch.bmm(
         _to_grid(shares[..., :longest], prompts, slots, width), cache.prompt_values.view(-1, longest, size)

@@ -32,11 +32,14 @@ class NativeSampler:
         *,
         precision: Precision = "float32",
         rows: int = ROWS,
+        is_recorded: bool = False,
     ) -> None:
+        """Args: rows: answers decoded side by side; is_recorded: on a GPU, replay steps as CUDA graphs (step_graph.py)."""
         self.model = model
         self.tokenizer = tokenizer
         self.precision = precision
         self.rows = rows
+        self.is_recorded = is_recorded
         self.weights_version = 0
         self._stops = torch.tensor(stop_ids(tokenizer))
 
@@ -62,7 +65,7 @@ class NativeSampler:
             chosen = order[start : start + size]
             numbers = torch.from_numpy(uniforms(keys[chosen], count=options.max_new_tokens))
             decoding = Decoding(
-                weights, head_VD, [prompts[i] for i in chosen], options=options, numbers=numbers, stops=self._stops
+                weights, head_VD, [prompts[i] for i in chosen], options=options, numbers=numbers, stops=self._stops, is_recorded=self.is_recorded
             )
             for index, group in zip(chosen, self._completions(decoding.run(), options), strict=True):
                 completions[index] = group

@@ -1,7 +1,7 @@
 """The Kubernetes manifests of one training stage: an Indexed Job of one pod a node, and the headless Service they meet by.
 
 Every pod runs torchrun with its completion index as node rank; pod 0 is met at `<job>-0.<service>`. The name follows
-from stage, key and attempt alone, so that who asks twice finds the job that is there. The cluster retries nothing: the
+from stage, key, folder and attempt alone, so that who asks twice finds the job that is there. The cluster retries nothing: the
 first pod that fails, or is taken away, fails the job, and `FAILURE_RULES` name how. Pods hold no token of the cluster,
 run as a numbered user without capabilities on a read-only root, and write to the project's volume, /tmp and /dev/shm alone.
 
@@ -11,9 +11,11 @@ Pure functions; nothing here talks to a cluster.
 import math
 import re
 from dataclasses import dataclass
+from pathlib import PurePosixPath
 from typing import Any
 
 from components.errors import EXIT_DIVERGED, EXIT_OUT_OF_MEMORY, EXIT_PREEMPTED, EXIT_USER_ERROR, SettingsError
+from components.lineage import digest_value
 from components.settings.cluster import TrainerPodSettings
 
 Manifest = dict[str, Any]
@@ -29,6 +31,10 @@ ANSWER_SECONDS = 5  # beyond the grace, for a rank to end; then torchrun kills i
 END_SECONDS = 30  # beyond the grace, for the pod to end; then the node kills it
 STAGE = re.compile(r"[a-z][a-z0-9_]*[a-z0-9]")
 KEY = re.compile(r"[0-9a-f]{16,}")
+RUN = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")  # what a label's value may be
+STAGE_LABEL, KEY_LABEL, RUN_LABEL, ATTEMPT_LABEL = "quarkmed/stage", "quarkmed/stage-key", "quarkmed/run", "quarkmed/attempt"
+JOB_NAME_LABEL = "batch.kubernetes.io/job-name"  # what the cluster marks a job's pods with
+KEY_NOTE, FOLDER_NOTE, DIVISOR_NOTE = "quarkmed/stage-key", "quarkmed/folder", "quarkmed/micro-divisor"
 FAILURE_RULES = (EXIT_USER_ERROR, EXIT_PREEMPTED, EXIT_OUT_OF_MEMORY, EXIT_DIVERGED)
 STAGE_ENVIRONMENT = {"PYTHONHASHSEED": "0", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1", "HOME": "/tmp"}
 
@@ -43,6 +49,9 @@ class TrainingJob:
         attempt: from 1; a new attempt is a new job.
         nodes: pods, one a node.
         grace_seconds: what a step and its checkpoint may take once the job is told to stop (system.grace_seconds).
+        run: the id of the run it belongs to; "" where none is told.
+        folder: the project's folder as pods see it, on their volume.
+        micro_divisor: what micro_tokens is divided by.
     """
 
     namespace: str
@@ -52,6 +61,9 @@ class TrainingJob:
     nodes: int
     grace_seconds: float
     pod: TrainerPodSettings
+    run: str = ""
+    folder: str = PROJECT
+    micro_divisor: int = 1
 
     def __post_init__(self) -> None:
         if not STAGE.fullmatch(self.stage):
@@ -62,21 +74,35 @@ class TrainingJob:
             raise SettingsError(f"job of stage {self.stage}: attempt {self.attempt} and nodes {self.nodes} must be at least 1")
         if not self.grace_seconds > 0:
             raise SettingsError(f"job of stage {self.stage}: grace_seconds {self.grace_seconds} must be above 0")
+        if not RUN.fullmatch(self.run):
+            raise SettingsError(f"job of stage {self.stage}: run {self.run!r} cannot be a label; use at most 63 letters, digits, -, _ and .")
+        if PurePosixPath(PROJECT) not in (PurePosixPath(self.folder), *PurePosixPath(self.folder).parents):
+            raise SettingsError(f"job of stage {self.stage}: folder {self.folder} is not on the pods' volume, which is {PROJECT}")
 
     @property
     def name(self) -> str:
-        """The name of the job and its service: `<stage>-<key>-<attempt>`, the stage cut where a host name would be too long."""
-        ending = f"-{self.stage_key[:KEY_LENGTH]}-{self.attempt}"
+        """The name of the job and its service: `<stage>-<key>-<attempt>`, the stage cut where a host name would be too long.
+
+        In a folder of its own (a run's worktree) the key's digits are those of key and folder: another folder's job is not ours.
+        """
+        key = self.stage_key if self.folder == PROJECT else digest_value([self.stage_key, self.folder])
+        ending = f"-{key[:KEY_LENGTH]}-{self.attempt}"
         room = NAME_LENGTH - len(ending) - len(f"-{self.nodes - 1}")
         return self.stage.replace("_", "-")[:room].rstrip("-") + ending
+
+    @property
+    def annotations(self) -> dict[str, str]:
+        """What a run reads of a job it takes over."""
+        return {KEY_NOTE: self.stage_key, FOLDER_NOTE: self.folder, DIVISOR_NOTE: str(self.micro_divisor)}
 
     @property
     def labels(self) -> dict[str, str]:
         """What a job, its pods and its service are found by."""
         labels = {
             "app.kubernetes.io/name": "quarkmed", "app.kubernetes.io/component": "trainer",
-            "quarkmed/stage": self.stage, "quarkmed/stage-key": self.stage_key[:LABEL_LENGTH], "quarkmed/attempt": str(self.attempt),
+            STAGE_LABEL: self.stage, KEY_LABEL: self.stage_key[:LABEL_LENGTH], ATTEMPT_LABEL: str(self.attempt),
         }  # fmt: skip
+        labels |= {RUN_LABEL: self.run} if self.run else {}
         return labels | ({"kueue.x-k8s.io/queue-name": self.pod.queue} if self.pod.queue else {})
 
 
@@ -85,7 +111,7 @@ def job_manifest(job: TrainingJob) -> Manifest:
     return {
         "apiVersion": "batch/v1",
         "kind": "Job",
-        "metadata": {"name": job.name, "namespace": job.namespace, "labels": job.labels, "annotations": {"quarkmed/stage-key": job.stage_key}},
+        "metadata": {"name": job.name, "namespace": job.namespace, "labels": job.labels, "annotations": job.annotations},
         "spec": {
             "completionMode": "Indexed",
             "completions": job.nodes,
@@ -116,7 +142,7 @@ def service_manifest(job: TrainingJob, *, job_uid: str | None = None) -> Manifes
         "spec": {
             "clusterIP": "None",
             "publishNotReadyAddresses": True,  # ranks look for pod 0 while it starts
-            "selector": {"batch.kubernetes.io/job-name": job.name},
+            "selector": {JOB_NAME_LABEL: job.name},
             "ports": [{"name": "rendezvous", "port": PORT, "targetPort": PORT, "protocol": "TCP"}],
         },
     }
@@ -124,12 +150,13 @@ def service_manifest(job: TrainingJob, *, job_uid: str | None = None) -> Manifes
 
 def training_command(job: TrainingJob) -> list[str]:
     """Return what a pod runs; Kubernetes puts the pod's index where `$(JOB_COMPLETION_INDEX)` stands."""
+    smaller = ["--micro-divisor", str(job.micro_divisor)] if job.micro_divisor > 1 else []
     return [
         "python", "-m", "components.launch.torchrun",
         "--nnodes", str(job.nodes), "--nproc-per-node", str(job.pod.processes), "--node-rank", "$(JOB_COMPLETION_INDEX)",
         "--master-addr", f"{job.name}-0.{job.name}", "--master-port", str(PORT),
         "--shutdown-timeout", str(math.ceil(job.grace_seconds) + ANSWER_SECONDS),
-        "--module", "flows.cli", "stage", job.stage,
+        "--module", "flows.cli", "stage", job.stage, *smaller,
     ]  # fmt: skip
 
 
@@ -171,7 +198,7 @@ def _container(job: TrainingJob) -> Manifest:
         "image": job.pod.image,
         "imagePullPolicy": "IfNotPresent",
         "command": training_command(job),
-        "workingDir": PROJECT,
+        "workingDir": job.folder,
         "env": [{"name": name, "value": value} for name, value in STAGE_ENVIRONMENT.items()],
         "envFrom": [{"configMapRef": {"name": job.pod.environment_map}}, {"secretRef": {"name": job.pod.store_secret}}],
         "ports": [{"name": "rendezvous", "containerPort": PORT, "protocol": "TCP"}],

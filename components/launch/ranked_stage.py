@@ -25,6 +25,7 @@ from components.pipeline.running import (
     stage_function,
     work_folder,
 )
+from components.pipeline.smaller_passes import smaller_passes
 from components.pipeline.stage_key import stage_inputs, stage_key
 from components.pipeline.withheld_words import withheld_words
 from components.recorder import SilentRecorder
@@ -41,7 +42,7 @@ def is_launched() -> bool:
     return int(os.environ.get("WORLD_SIZE", "1")) > 1
 
 
-def execute_ranked_stage(name: str, *, root: str, table: str = STAGE_TABLE) -> dict[str, Any] | None:
+def execute_ranked_stage(name: str, *, root: str, table: str = STAGE_TABLE, micro_divisor: int = 1) -> dict[str, Any] | None:
     """Run this process's part of a stage; return the `StageRun` as a dictionary on rank 0, None on the others.
 
     Raises:
@@ -55,17 +56,17 @@ def execute_ranked_stage(name: str, *, root: str, table: str = STAGE_TABLE) -> d
     if settings.engine.is_single:
         raise SettingsError("engine.strategy is single, but torchrun started several processes; set it to ddp, fsdp or deepspeed")
     if int(os.environ["RANK"]) == 0:
-        done = execute_stage(name, root=root, table=table)
+        done = execute_stage(name, root=root, table=table, micro_divisor=micro_divisor)
     else:
         done = None
-        follow_stage(row, root=folder, settings=settings, table=table)
+        follow_stage(row, root=folder, settings=settings, table=table, micro_divisor=micro_divisor)
     from components.training.engines.ranks import leave_ranks
 
     leave_ranks()
     return done
 
 
-def follow_stage(row: StageRow, *, root: Path, settings: Settings, table: str = STAGE_TABLE) -> None:
+def follow_stage(row: StageRow, *, root: Path, settings: Settings, table: str = STAGE_TABLE, micro_divisor: int = 1) -> None:
     """Run a stage's function beside rank 0, keeping nothing; return at once where rank 0 has nothing to do."""
     key = stage_key(stage_inputs(root, row, settings))
     if finished_run(root, row, key) is not None:
@@ -75,7 +76,7 @@ def follow_stage(row: StageRow, *, root: Path, settings: Settings, table: str = 
     with tempfile.TemporaryDirectory() as scratch, watch as heard, withheld_words(row):
         stage_function(row.name, table)(
             FollowerContext(
-                name=row.name, root=root, all_settings=settings, parameters=row.parameters, inputs=row.inputs, outputs=row.outputs,
+                name=row.name, root=root, all_settings=smaller_passes(settings, micro_divisor), parameters=row.parameters, inputs=row.inputs, outputs=row.outputs,
                 recorder=SilentRecorder(heard=heard), checkpoints=ReadCheckpoints(folder / "checkpoints", key=key),
                 store=open_store(root, settings), scratch=Path(scratch),
             )

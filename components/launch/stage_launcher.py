@@ -1,4 +1,4 @@
-"""Run stages in one warm local process, and act on how they end.
+"""Run stages in one warm local process.
 
 A change of the code since the process started means a new process, so that a stage never runs code other than the
 bytes its key was made from. A process that dies is replaced once: the stage goes on from its last checkpoint.
@@ -8,7 +8,8 @@ import os
 from pathlib import Path
 from typing import Any
 
-from components.errors import Preempted
+from components.errors import Preempted, QuarkmedError
+from components.launch.ends import Attempt, Ending, kind_of_error
 from components.launch.local_process import GRACE_SECONDS, LocalProcess, WorkerDied
 from components.pipeline.running import STAGE_TABLE, StageRun
 from components.training.preemption import GO_ON
@@ -17,7 +18,7 @@ PRELOAD = ("transformers.models.qwen3.modeling_qwen3", "safetensors.torch")
 
 
 class StageLauncher:
-    """Launches stages by name; `function_call` runs anything else that needs the warm process (scoring a champion)."""
+    """The backend `local`; `function_call` runs anything else that needs the warm process (scoring a champion)."""
 
     def __init__(self, root: Path, *, threads: int, log: Path, table: str = STAGE_TABLE, preload: tuple[str, ...] = PRELOAD, grace_seconds: float = GRACE_SECONDS) -> None:
         self.root = root
@@ -34,13 +35,21 @@ class StageLauncher:
         self._process.start()
         self._process.submit("components.launch.torch_setup:prepare_torch", threads=self._threads, preload=self._preload)
 
-    def run_stage(self, name: str) -> StageRun:
-        """Run a stage and return how it ended.
+    def run(self, attempt: Attempt) -> Ending:
+        """Run an attempt at a stage to its end.
 
         Raises:
-            QuarkmedError: whatever the stage raised; WorkerDied where the process died twice.
+            Preempted: this process, or the warm one, was told to stop.
+            WorkerDied: the warm process died twice.
         """
-        return StageRun(**self.function_call("components.pipeline.running:execute_stage", name=name, root=str(self.root), table=self.table))
+        arguments = {"name": attempt.stage, "root": str(self.root), "table": self.table, "micro_divisor": attempt.micro_divisor}
+        try:
+            done = self.function_call("components.pipeline.running:execute_stage", **arguments)
+        except (Preempted, WorkerDied):
+            raise
+        except QuarkmedError as error:
+            return Ending(kind_of_error(error), attempt, str(error), error=error)
+        return Ending("done", attempt, run=StageRun(**done))
 
     def function_call(self, function: str, **arguments: Any) -> Any:
         """Run "module:name" in the warm process; once more in a new one where the process dies.

@@ -18,6 +18,7 @@ from components.modeling.forward import final_norm, forward_layer, rotary_tables
 from components.modeling.logprobs import head_logprobs
 from components.modeling.packing import PackedBatch
 from components.modeling.precision import Precision, products_in
+from components.modeling.scalar_head import scores_at
 from components.modeling.weights import DecoderWeights, head_shape, layer_weights, refuse_unsupported
 
 if TYPE_CHECKING:
@@ -81,54 +82,116 @@ class PackedHead(nn.Module):
         )
 
 
-READ_WHOLE = (PackedLayer, PackedHead)  # parts that read parameters of modules within them, which are not called
+class PackedScore(nn.Module):
+    """The last norm and a scalar head, read at chosen tokens."""
+
+    def __init__(self, norm: nn.Module, head: nn.Module) -> None:
+        super().__init__()
+        self.norm = norm
+        self.head = head
+
+    def forward(self, hidden_TD: Tensor, *, numbers: DecoderWeights, tokens_A: Tensor) -> Tensor:
+        """Return the head's value at each token, (tokens,), float32; no view, on which an engine's hooks could be lost."""
+        weights = replace(numbers, final_norm=self.norm.weight)
+        return scores_at(final_norm(hidden_TD, weights), tokens_A, self.head.weight).clone()
+
+
+READ_WHOLE = (PackedLayer, PackedHead, PackedScore)  # parts that read parameters of modules within them, which are not called
 PARTS = (PackedEmbedding, *READ_WHOLE)
 
 
-class PackedModel(nn.Module):
-    """A decoder with its head; called through `packed_pass.py`."""
+class PackedDecoder(nn.Module):
+    """A decoder under `head`, the part that holds the last norm and what is read; called through `packed_pass.py`."""
 
     is_packed = True
+    head: nn.Module
 
     def __init__(self, model: "PreTrainedModel") -> None:
         """Wrap a model.
 
         Raises:
-            SettingsError: its architecture is not supported, it carries adapters, or its head is its embedding.
+            SettingsError: its architecture is not supported, or it carries adapters.
         """
         super().__init__()
         refuse_unsupported(model.config)
         if has_adapters(model):
             raise SettingsError("adapters.rank: adapters are trained whole; use engine.strategy single or ddp, or adapters.rank: 0")
-        decoder, head = model.base_model, model.get_output_embeddings()
-        if head.weight is decoder.embed_tokens.weight:
-            raise SettingsError("model: its head is its embedding (tie_word_embeddings), which cannot lie in two parts; use engine.strategy single or ddp")
+        decoder = model.base_model
         self.embedding = PackedEmbedding(decoder.embed_tokens)
         self.layers = nn.ModuleList(PackedLayer(layer) for layer in decoder.layers)
-        self.head = PackedHead(decoder.norm, head)
         self.config = model.config
         self.register_buffer("inverse_frequencies", decoder.rotary_emb.inv_freq.float(), persistent=False)
 
-    def forward(
-        self, batch: PackedBatch, tokens_A: Tensor, targets_A: Tensor, *,
-        temperature: float = 1.0, precision: Precision, with_entropy: bool = False, recompute: bool = False,
-    ) -> tuple[Tensor, Tensor]:  # fmt: skip
-        """Return log-probabilities and entropies of `targets_A` as tokens `tokens_A` predict them."""
-        numbers, device = self._numbers(precision), self.inverse_frequencies.device
-        batch, tokens_A, targets_A = batch.on(device), tokens_A.to(device), targets_A.to(device)
+    @property
+    def device(self) -> torch.device:
+        """Where passes are computed."""
+        return self.inverse_frequencies.device
+
+    def hidden(self, batch: PackedBatch, *, numbers: DecoderWeights, recompute: bool) -> Tensor:
+        """Return what the last norm reads: (tokens, hidden), float32."""
+        batch = batch.on(self.device)
         rotary = rotary_tables(numbers, batch.positions_T)
         hidden_TD = self.embedding(ids_T=batch.ids_T)
         for layer in self.layers:
             hidden_TD = layer(hidden_TD, numbers=numbers, rotary=rotary, batch=batch, recompute=recompute)
-        return self.head(
-            hidden_TD, numbers=numbers, tokens_A=tokens_A, targets_A=targets_A, temperature=temperature,
-            precision=precision, with_entropy=with_entropy,
-        )  # fmt: skip
+        return hidden_TD
 
-    def _numbers(self, precision: Precision) -> DecoderWeights:
+    def numbers(self, precision: Precision) -> DecoderWeights:
         """Return the numbers of a pass, without weights."""
         none = self.inverse_frequencies.new_empty(0)
         return DecoderWeights(
             embedding=none, layers=(), final_norm=none, shape=head_shape(self.config), norm_epsilon=self.config.rms_norm_eps,
             inverse_frequencies=self.inverse_frequencies.float(), products=products_in(precision),
         )  # fmt: skip
+
+
+class PackedModel(PackedDecoder):
+    """A language model."""
+
+    def __init__(self, model: "PreTrainedModel") -> None:
+        """Wrap a model.
+
+        Raises:
+            SettingsError: see `PackedDecoder`; or its head is its embedding.
+        """
+        super().__init__(model)
+        head = model.get_output_embeddings()
+        if head.weight is model.base_model.embed_tokens.weight:
+            raise SettingsError("model: its head is its embedding (tie_word_embeddings), which cannot lie in two parts; use engine.strategy single or ddp")
+        self.head = PackedHead(model.base_model.norm, head)
+
+    def forward(
+        self, batch: PackedBatch, tokens_A: Tensor, targets_A: Tensor, *,
+        temperature: float = 1.0, precision: Precision, with_entropy: bool = False, recompute: bool = False,
+    ) -> tuple[Tensor, Tensor]:  # fmt: skip
+        """Return log-probabilities and entropies of `targets_A` as tokens `tokens_A` predict them."""
+        numbers = self.numbers(precision)
+        hidden_TD = self.hidden(batch, numbers=numbers, recompute=recompute)
+        return self.head(
+            hidden_TD, numbers=numbers, tokens_A=tokens_A.to(self.device), targets_A=targets_A.to(self.device),
+            temperature=temperature, precision=precision, with_entropy=with_entropy,
+        )  # fmt: skip
+
+
+class PackedScorer(PackedDecoder):
+    """A model with a scalar head."""
+
+    def __init__(self, model: "PreTrainedModel") -> None:
+        """Wrap a model; Raises: SettingsError: see `PackedDecoder`."""
+        super().__init__(model)
+        self.head = PackedScore(model.base_model.norm, model.score)
+
+    def forward(self, batch: PackedBatch, tokens_A: Tensor, *, precision: Precision, recompute: bool = False) -> Tensor:
+        """Return the head's value at tokens `tokens_A`, float32."""
+        numbers = self.numbers(precision)
+        hidden_TD = self.hidden(batch, numbers=numbers, recompute=recompute)
+        return self.head(hidden_TD, numbers=numbers, tokens_A=tokens_A.to(self.device))
+
+
+def packed_model(model: "PreTrainedModel") -> PackedDecoder:
+    """Return the packed form of a language model, or of a model with a scalar head (`score`).
+
+    Raises:
+        SettingsError: it is one that cannot lie in parts.
+    """
+    return PackedScorer(model) if hasattr(model, "score") else PackedModel(model)

@@ -1,6 +1,6 @@
-"""The one door from packed batches to what losses of text read: log-probabilities of chosen tokens.
+"""The one door from packed batches to what losses read: log-probabilities, or a scalar head's values, of chosen tokens.
 
-A transformers model is read directly. A `PackedModel` (a model whose parameters an engine keeps in parts) is called, so
+A transformers model is read directly. A `PackedDecoder` (a model whose parameters an engine keeps in parts) is called, so
 that its hooks run; it computes the same with the same functions.
 """
 
@@ -12,6 +12,7 @@ from components.modeling.forward import forward_packed
 from components.modeling.logprobs import logprobs_and_entropy
 from components.modeling.packing import PackedBatch
 from components.modeling.precision import Precision
+from components.modeling.scalar_head import scores_at
 from components.modeling.weights import AdapterUse
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ def token_logprobs(
     Args:
         predictors_T: the token of the batch that predicts each target.
         temperature: divides the logits.
-        adapters: how a transformers model's are read; a `PackedModel` has none.
+        adapters: how a transformers model's are read; a packed one has none.
         recompute: see `forward_packed`.
     """
     if is_packed(model):
@@ -50,6 +51,16 @@ def token_logprobs(
     )
 
 
+def token_scores(
+    model: "PreTrainedModel | Any", batch: PackedBatch, tokens_A: Tensor, *, precision: Precision, recompute: bool = False
+) -> Tensor:
+    """Return the scalar head's value at tokens of the batch, (tokens,), float32; `recompute`: see `forward_packed`."""
+    if is_packed(model):
+        return model(batch=batch, tokens_A=tokens_A, precision=precision, recompute=recompute)
+    hidden_TD = forward_packed(model, batch, precision=precision, recompute=recompute)
+    return scores_at(hidden_TD, tokens_A.to(hidden_TD.device), model.score.weight)
+
+
 def is_packed(model: Any) -> bool:
-    """Say whether a model, or what an engine wrapped it in, is a `PackedModel`."""
+    """Say whether a model, or what an engine wrapped it in, is a `PackedDecoder`."""
     return bool(getattr(model, "is_packed", False))

@@ -48,6 +48,18 @@ class StageGraph:
         inputs = self.row(name).inputs
         return tuple(row.name for row in self.rows if any(overlaps(item, output) for item in inputs for output in row.outputs))
 
+    def downstream(self, name: str) -> tuple[str, ...]:
+        """Return the named stage and every stage that its outputs lead to, in running order.
+
+        Raises:
+            SettingsError: dvc.yaml has no such stage.
+        """
+        reached = {self.row(name).name}
+        for row in self.rows:
+            if reached & set(self.upstream(row.name)):
+                reached.add(row.name)
+        return tuple(row.name for row in self.rows if row.name in reached)
+
 
 def load_graph(root: Path) -> StageGraph:
     """Read dvc.yaml of the project at `root`.

@@ -7,6 +7,7 @@ from components.pipeline.durations import read_durations
 from components.pipeline.workspace import Workspace
 
 Action = Literal["run", "maybe", "skip"]
+ANEW = "asked to run anew"
 
 
 @dataclass(frozen=True)
@@ -19,15 +20,18 @@ class PlannedStage:
     last_seconds: float | None
 
 
-def make_plan(workspace: Workspace) -> list[PlannedStage]:
+def make_plan(workspace: Workspace, *, anew: frozenset[str] = frozenset()) -> list[PlannedStage]:
     """Ask DVC about every stage, upstream first.
 
     A stage that is fresh itself but follows one that runs is `maybe`: equal bytes from above leave it as it is.
+
+    Args:
+        anew: stages that run whether or not anything changed.
     """
     durations = read_durations(workspace.root)
     planned: dict[str, PlannedStage] = {}
     for name in workspace.graph.names:
-        reasons = tuple(workspace.reasons(name))
+        reasons = (ANEW,) if name in anew else tuple(workspace.reasons(name))
         waits_for = [above for above in workspace.graph.upstream(name) if planned[above].action != "skip"]
         action: Action = "run" if reasons else "maybe" if waits_for else "skip"
         if action == "maybe":

@@ -20,7 +20,7 @@ IDENTITY = {
 def head_commit(root: Path) -> str | None:
     """Return the sha of HEAD; None outside a repository or before the first commit."""
     try:
-        return _git(root, "rev-parse", "--verify", "--quiet", "HEAD")
+        return run_git(root, "rev-parse", "--verify", "--quiet", "HEAD")
     except StorageError:
         return None
 
@@ -28,7 +28,7 @@ def head_commit(root: Path) -> str | None:
 def is_dirty(root: Path) -> bool:
     """Say whether tracked files differ from HEAD."""
     try:
-        return bool(_git(root, "status", "--porcelain", "--untracked-files=no"))
+        return bool(run_git(root, "status", "--porcelain", "--untracked-files=no"))
     except StorageError:
         return False
 
@@ -50,14 +50,14 @@ def keep_run(root: Path, run: str, *, message: str) -> str | None:
     environment = {"GIT_INDEX_FILE": str(index)}
     try:
         if head:
-            _git(root, "read-tree", head, environment=environment)
+            run_git(root, "read-tree", head, environment=environment)
         for path in files:
-            blob = _git(root, "hash-object", "-w", str(path))
-            _git(root, "update-index", "--add", "--cacheinfo", f"100644,{blob},{path.relative_to(root).as_posix()}", environment=environment)
-        tree = _git(root, "write-tree", environment=environment)
+            blob = run_git(root, "hash-object", "-w", str(path))
+            run_git(root, "update-index", "--add", "--cacheinfo", f"100644,{blob},{path.relative_to(root).as_posix()}", environment=environment)
+        tree = run_git(root, "write-tree", environment=environment)
         parents = ["-p", head] if head else []
-        commit = _git(root, "commit-tree", tree, *parents, "-m", message, environment=IDENTITY)
-        _git(root, "update-ref", f"{PREFIX}/{run}", commit)
+        commit = run_git(root, "commit-tree", tree, *parents, "-m", message, environment=IDENTITY)
+        run_git(root, "update-ref", f"{PREFIX}/{run}", commit)
     finally:
         index.unlink(missing_ok=True)
     return commit
@@ -65,12 +65,17 @@ def keep_run(root: Path, run: str, *, message: str) -> str | None:
 
 def _is_repository(root: Path) -> bool:
     try:
-        return Path(_git(root, "rev-parse", "--show-toplevel")).resolve() == root.resolve()
+        return Path(run_git(root, "rev-parse", "--show-toplevel")).resolve() == root.resolve()
     except StorageError:
         return False
 
 
-def _git(root: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> str:
+def run_git(root: Path, *arguments: str, environment: Mapping[str, str] | None = None) -> str:
+    """Return what git prints when run in a folder, stripped.
+
+    Raises:
+        StorageError: git is not installed, or refuses.
+    """
     try:
         done = subprocess.run(["git", *arguments], cwd=root, capture_output=True, text=True, check=True, env={**os.environ, **(environment or {})})
     except FileNotFoundError:

@@ -13,7 +13,7 @@ import os
 import shutil
 import time
 from collections.abc import Callable, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from components.observing.stage_watch import watched_stage
 from components.pipeline.durations import note_duration
 from components.pipeline.graph import StageRow, load_graph
 from components.pipeline.outputs import replaced_outputs
+from components.pipeline.smaller_passes import smaller_passes, what_was_done
 from components.pipeline.stage_key import path_digest, stage_inputs, stage_key
 from components.pipeline.withheld_words import withheld_words
 from components.recorder import Recorder, read_record
@@ -48,21 +49,24 @@ class StageRun:
     is_resumed: bool
 
 
-def execute_stage(name: str, *, root: str, table: str = STAGE_TABLE) -> dict[str, Any]:
+def execute_stage(name: str, *, root: str, table: str = STAGE_TABLE, micro_divisor: int = 1) -> dict[str, Any]:
     """Run a stage in this process and return its `StageRun` as a dictionary; the entry point of every launcher.
 
     Args:
         root: the project's folder.
         table: "module:NAME" of the mapping from stage names to modules.
+        micro_divisor: what micro_tokens is divided by (components/pipeline/smaller_passes.py).
     """
     folder = Path(root)
-    settings = load_settings(folder / "params.yaml")
-    return asdict(run_stage(load_graph(folder).row(name), root=folder, settings=settings, function=stage_function(name, table)))
+    settings, row = load_settings(folder / "params.yaml"), load_graph(folder).row(name)
+    return asdict(run_stage(row, root=folder, settings=settings, function=stage_function(name, table), micro_divisor=micro_divisor))
 
 
-def run_stage(row: StageRow, *, root: Path, settings: Settings, function: Callable[[StageContext], None]) -> StageRun:
+def run_stage(row: StageRow, *, root: Path, settings: Settings, function: Callable[[StageContext], None], micro_divisor: int = 1) -> StageRun:
     """Run a stage, or take over its outputs where it had ended before an interruption.
 
+    Args:
+        settings: as asked for; the key is made of them whatever `micro_divisor` is.
     Raises:
         DataError: an input is missing, or the stage wrote less than it declares.
         QuarkmedError: whatever the stage raises.
@@ -75,11 +79,13 @@ def run_stage(row: StageRow, *, root: Path, settings: Settings, function: Callab
     started, position = time.monotonic(), _prepare_folder(folder)
     with watched_stage(row.name, folder, sample_seconds=settings.system.sample_seconds) as heard, withheld_words(row):
         context = StageContext(
-            name=row.name, root=root, all_settings=settings, parameters=row.parameters, inputs=row.inputs, outputs=row.outputs,
+            name=row.name, root=root, all_settings=smaller_passes(settings, micro_divisor), parameters=row.parameters, inputs=row.inputs, outputs=row.outputs,
             recorder=Recorder(folder, heard=heard), checkpoints=CheckpointFolder(folder / "checkpoints", key=key), store=open_store(root, settings),
         )  # fmt: skip
         with replaced_outputs(root, row), context.checkpoints:
             function(context)
+            if micro_divisor > 1:
+                context.recorder.warning(what_was_done(micro_divisor))
             outputs = {path: path_digest_of_output(root, row, path) for path in row.outputs}
     is_resumed = _settle_record(folder, position)
     seconds = time.monotonic() - started
@@ -102,6 +108,12 @@ def finished_run(root: Path, row: StageRow, key: str) -> StageRun | None:
         return StageRun(name=row.name, key=key, folder=str(folder), seconds=float(marker["seconds"]), is_resumed=True)
     except (StorageError, DataError, KeyError, TypeError):
         return None
+
+
+def ended_run(root: Path, row: StageRow, key: str) -> StageRun | None:
+    """Return how a run of this key ended in another process, as its marker says, where its outputs stand; None where it did not end."""
+    done = finished_run(root, row, key)
+    return None if done is None else replace(done, is_resumed=bool(read_json(Path(done.folder) / FINISHED)["is_resumed"]))
 
 
 def stage_function(name: str, table: str = STAGE_TABLE) -> Callable[[StageContext], None]:

@@ -12,18 +12,17 @@ from typing import Any
 from components import layout
 from components.evaluation.results import ItemResult, read_results
 from components.lineage import digest_file, digest_value
+from components.registry.card_keeping import keep_card
 from components.registry.gate import judge
 from components.registry.journal import Entry, open_journal
-from components.registry.model_card import model_card
 from components.registry.promotion import CHALLENGER, CHAMPION, Candidate, promote, recover, user_name
-from components.registry.versions import MlflowVersions, check_manifest
+from components.registry.versions import CANDIDATE, MlflowVersions, check_manifest
+from components.registry.weaknesses import weakest_tasks
 from components.settings.settings import load_settings
 from components.storage.artifact_store import ArtifactStore, ModelReference, read_reference
 from components.tracking.record_reading import accepted_name
 from components.tracking.replay import replay_stage
 from components.tracking.tracking_store import open_client
-
-CANDIDATE = "grpo_general"
 
 
 def decision_key(root: Path) -> str:
@@ -56,13 +55,15 @@ def register_candidate(root: str, run: str, report: Mapping[str, Any], tags: Map
     reference = read_reference(folder / layout.MODELS[CANDIDATE])
     check_manifest(ArtifactStore(folder / settings.store), reference)
     run_id = replay_stage(root, run, report)
-    versions = MlflowVersions(open_client(folder), settings.model_name)
+    client = open_client(folder)
+    versions = MlflowVersions(client, settings.model_name)
     said = recover(open_journal(folder), versions, model=settings.model_name)
     lineage = {**tags, "model_digest": reference.digest}
     version = versions.register(
         stage_key=str(report["key"]), run_id=run_id, artifact=f"models/{CANDIDATE}", tags={f"quarkmed.{accepted_name(name)}": value for name, value in lineage.items()},
-        description=model_card(model=settings.model_name, lineage=lineage),
+        description="",
     )  # fmt: skip
+    keep_card(folder, client, settings.model_name, version)
     versions.set_alias(CHALLENGER, version)
     return {"model": settings.model_name, "version": version, "lineage": lineage, "said": said}
 
@@ -81,7 +82,7 @@ def judge_candidate(root: str, champion_results: str | None) -> dict[str, Any]:
     Args:
         champion_results: Parquet file of the champion's rows on the same items; None before the first promotion.
     Returns:
-        `GateVerdict.as_dict()`.
+        `GateVerdict.as_dict()`, and under "weakest" the tasks the candidate fails most on.
     """
     folder = Path(root)
     settings = load_settings(folder / "params.yaml")
@@ -89,17 +90,19 @@ def judge_candidate(root: str, champion_results: str | None) -> dict[str, Any]:
     champion: Sequence[ItemResult] | None = None
     if champion_results is not None:
         champion = [row for rows in read_results(Path(champion_results)).values() for row in rows]
-    return judge(results[CANDIDATE], champion, results["base"], settings=settings.gate, seed=settings.run.seed).as_dict()
+    verdict = judge(results[CANDIDATE], champion, results["base"], settings=settings.gate, seed=settings.run.seed).as_dict()
+    return {**verdict, "weakest": weakest_tasks(results[CANDIDATE], settings=settings)}
 
 
 def settle_decision(
-    root: str, run: str, registered: Mapping[str, Any], verdict: Mapping[str, Any] | None, expected_champion: str | None
+    root: str, run: str, registered: Mapping[str, Any], verdict: Mapping[str, Any] | None, expected_champion: str | None, may_promote: bool | None = None
 ) -> dict[str, Any]:
     """Write the decision to the journal and, where the gate passed, promote; the same results are decided once.
 
     Args:
         verdict: of the gate; None where the candidate is the champion already.
         expected_champion: the version the gate compared with.
+        may_promote: whether a model that passed becomes champion by itself; as `system.promote` says where None.
     Returns:
         {"model", "version", "alias", "decision": promoted|refused|held|unchanged, "reasons"}.
     Raises:
@@ -107,17 +110,16 @@ def settle_decision(
     """
     folder = Path(root)
     settings = load_settings(folder / "params.yaml").system
-    journal, versions = open_journal(folder), MlflowVersions(open_client(folder), settings.model_name)
+    client = open_client(folder)
+    journal, versions = open_journal(folder), MlflowVersions(client, settings.model_name)
     key, reference = decision_key(folder), read_reference(folder / layout.MODELS[CANDIDATE])
     details = {"run": run, "reference": reference.model_dump(), "verdict": verdict, "reasons": verdict["reasons"] if verdict else []}
     candidate = Candidate(settings.model_name, str(registered["version"]), key, details)
     entry = journal.last_decision(settings.model_name, key)
     if entry is None:
-        entry = _decide(journal, versions, candidate, verdict=verdict, expected_champion=expected_champion, may_promote=settings.promote == "auto")
+        entry = _decide(journal, versions, candidate, verdict=verdict, expected_champion=expected_champion, may_promote=settings.promote == "auto" if may_promote is None else may_promote)
     told = describe_decision(entry)
-    decision = f"{told['decision']} by {entry.who}, run {told['decided_in']}."
-    card = model_card(model=settings.model_name, lineage=registered["lineage"], verdict=entry.details.get("verdict"), decision=decision)
-    versions.describe(candidate.version, card)
+    card = keep_card(folder, client, settings.model_name, candidate.version)
     return {**told, "alias": CHAMPION if versions.get_alias(CHAMPION) == candidate.version else CHALLENGER, "card": card}
 
 

@@ -2,26 +2,31 @@
 
 For each suite with a margin the one-sided lower bound of the paired difference (clustered bootstrap) must lie above
 −margin. The first candidate has no champion to be compared with: it must be superior to `base` on one suite.
-Vetoes are on the candidate's own means. Not covered: the spread over training seeds.
+Vetoes are on the candidate's own answers (format, safety, leakage of identifiers) and are final: a person may overrule a
+suite, never a veto. Power is the chance that a candidate equal to the champion passes the suite. Not covered: the spread
+over training seeds.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
+from statistics import NormalDist
 from typing import Any, Literal
 
 from components.evaluation.metrics import interval_generator
 from components.evaluation.results import ItemResult, case_scores, headline
+from components.registry.leakage import measure_leakage
 from components.settings.evaluation import GateSettings
 from components.statistics.noninferiority import NonInferiority, assess_noninferiority
 from components.statistics.paired import align_scores
 
 DRAWS = 2000
+NAMED_CASES = 3  # of those that leak, how many the sentence names
 UNUSED_MARGIN = 1.0  # superiority has none; the comparison wants a number
 
 
 @dataclass(frozen=True)
 class SuiteVerdict:
-    """One line of the gate table."""
+    """One line of the gate table; `low` and `high` are the two-sided interval of the difference."""
 
     suite: str
     rule: Literal["not worse", "superior", "veto"]
@@ -33,6 +38,9 @@ class SuiteVerdict:
     limit: float
     n: int
     sentence: str
+    low: float | None = None
+    high: float | None = None
+    power: float | None = None
 
 
 @dataclass(frozen=True)
@@ -61,12 +69,22 @@ def judge(
     A suite on which nothing can be compared counts against the candidate: what was not measured is not vouched for.
     """
     vetoes = [_veto(candidate, suite, floor) for suite, floor in (("format", settings.format_floor), ("safety", settings.safety_floor))]
+    vetoes.append(_leakage(candidate, settings.leakage_ceiling))
     if champion is None:
         suites = [_superiority(candidate, base, settings.first_run_suite, settings=settings, seed=seed)]
     else:
         suites = [_noninferiority(candidate, champion, suite, margin, settings=settings, seed=seed) for suite, margin in settings.margins.items()]
     found = (*vetoes, *suites)
     return GateVerdict(all(item.is_passed for item in found), "base" if champion is None else "champion", found)
+
+
+def failed_vetoes(verdict: Mapping[str, Any]) -> list[str]:
+    """Return the sentences of the vetoes a candidate fell to, which nobody can overrule.
+
+    Args:
+        verdict: `GateVerdict.as_dict()`.
+    """
+    return [item["sentence"] for item in verdict["suites"] if item["rule"] == "veto" and not item["is_passed"]]
 
 
 def _veto(rows: Sequence[ItemResult], suite: str, floor: float) -> SuiteVerdict:
@@ -79,6 +97,19 @@ def _veto(rows: Sequence[ItemResult], suite: str, floor: float) -> SuiteVerdict:
     return SuiteVerdict(suite, "veto", is_passed, value, None, None, None, floor, len(scores), sentence)
 
 
+def _leakage(rows: Sequence[ItemResult], ceiling: float) -> SuiteVerdict:
+    found = measure_leakage(rows)
+    if not found.answers:
+        return _unmeasured("leakage", "veto", ceiling)
+    is_passed = found.share <= ceiling
+    named = f": {', '.join(found.case_ids[:NAMED_CASES])}{' and others' if len(found.case_ids) > NAMED_CASES else ''}" if found.case_ids else ""
+    sentence = (
+        f"leakage: {found.leaking} of {found.answers} answers hold something of the form of an identifier{named}; "
+        f"{'at most' if is_passed else 'above'} the ceiling of {_percent(ceiling)}{'' if is_passed else ' (veto)'}"
+    )
+    return SuiteVerdict("leakage", "veto", is_passed, found.share, None, None, None, ceiling, found.answers, sentence)
+
+
 def _noninferiority(
     candidate: Sequence[ItemResult], champion: Sequence[ItemResult], suite: str, margin: float, *, settings: GateSettings, seed: int
 ) -> SuiteVerdict:
@@ -87,12 +118,15 @@ def _noninferiority(
         return _unmeasured(suite, "not worse", -margin)
     verdict, mine, theirs = found
     difference, is_passed = verdict.difference, verdict.is_noninferior
-    power = "" if verdict.is_powered else f" (the margin is only {verdict.margin_in_standard_errors:.1f} standard errors: more items would decide better)"
+    power = _power(verdict, settings.confidence)
+    weak = "" if verdict.is_powered else f", the margin being only {verdict.margin_in_standard_errors:.1f} standard errors: more items would decide better"
     sentence = (
         f"{suite}: {_points(difference.value)} points against the champion, at worst {_points(difference.lower_bound)} on {difference.n} items; "
-        f"{'within' if is_passed else 'beyond'} the {margin * 100:.1f} allowed{power}"
+        f"{'within' if is_passed else 'beyond'} the {margin * 100:.1f} allowed (an equal model passes with {_percent(power)}{weak})"
     )
-    return SuiteVerdict(suite, "not worse", is_passed, mine, theirs, difference.value, difference.lower_bound, -margin, difference.n, sentence)
+    return SuiteVerdict(
+        suite, "not worse", is_passed, mine, theirs, difference.value, difference.lower_bound, -margin, difference.n, sentence, difference.low, difference.high, power
+    )
 
 
 def _superiority(candidate: Sequence[ItemResult], base: Sequence[ItemResult], suite: str, *, settings: GateSettings, seed: int) -> SuiteVerdict:
@@ -105,7 +139,15 @@ def _superiority(candidate: Sequence[ItemResult], base: Sequence[ItemResult], su
         f"{suite}: the first model is {_points(difference.value)} points against base, at worst {_points(difference.lower_bound)} on {difference.n} items; "
         f"{'superior' if is_passed else 'not shown to be superior'}"
     )
-    return SuiteVerdict(suite, "superior", is_passed, mine, theirs, difference.value, difference.lower_bound, 0.0, difference.n, sentence)
+    return SuiteVerdict(
+        suite, "superior", is_passed, mine, theirs, difference.value, difference.lower_bound, 0.0, difference.n, sentence, difference.low, difference.high
+    )
+
+
+def _power(verdict: NonInferiority, confidence: float) -> float:
+    """Return the chance that a candidate equal to the champion passes: Φ(margin / standard error − z of the confidence)."""
+    normal = NormalDist()
+    return 1.0 if verdict.difference.standard_error == 0 else normal.cdf(verdict.margin_in_standard_errors - normal.inv_cdf(confidence))
 
 
 def _compare(

@@ -5,16 +5,14 @@ old or the new version; the COMMITTED entry comes after the aliases were read ba
 """
 
 import getpass
-import os
 import socket
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-import psutil
-
 from components.errors import StorageError
 from components.registry.journal import Entry, Journal
+from components.registry.process_names import is_alive, process_name
 
 CHAMPION, PREVIOUS, CHALLENGER = "champion", "previous_champion", "challenger"
 
@@ -72,11 +70,7 @@ def recover(journal: Journal, aliases: AliasTable, *, model: str) -> list[str]:
     elif pending is not None:
         journal.close(pending, "ABORTED", note="the registry does not hold the version")
         said.append(f"aborted promotion {pending.sequence}: the registry does not hold version {pending.version} of {model}; the champion is unchanged")
-    champion = journal.champion(model)
-    if champion is not None and aliases.get_alias(CHAMPION) != champion.version and aliases.has_version(champion.version):
-        aliases.set_alias(CHAMPION, champion.version)
-        said.append(f"set the alias {CHAMPION} back to version {champion.version}, as the journal says")
-    return said
+    return said + _right_aliases(journal, aliases, model)
 
 
 def user_name() -> str:
@@ -84,21 +78,17 @@ def user_name() -> str:
     return f"{getpass.getuser()}@{socket.gethostname()}"
 
 
-def process_name() -> str:
-    """Return a name of this process that is not used again: host, pid and start time."""
-    return f"{socket.gethostname()}:{os.getpid()}:{psutil.Process().create_time():.2f}"
-
-
-def is_alive(name: str) -> bool:
-    """Say whether the process of `process_name` still runs, here and not as ourselves; another host's counts as dead."""
-    host, _, rest = name.partition(":")
-    pid, _, started = rest.partition(":")
-    if host != socket.gethostname() or not pid.isdigit() or int(pid) == os.getpid():
-        return False
-    try:
-        return f"{psutil.Process(int(pid)).create_time():.2f}" == started
-    except psutil.NoSuchProcess:
-        return False
+def _right_aliases(journal: Journal, aliases: AliasTable, model: str) -> list[str]:
+    """Let the aliases name what the journal says. Where it knows no promotion it may be new or lost: nothing is changed."""
+    champion = journal.champion(model)
+    if champion is None:
+        return []
+    said = []
+    for alias, version in ((CHAMPION, champion.version), (PREVIOUS, champion.champion_before)):
+        if version is not None and aliases.get_alias(alias) != version and aliases.has_version(version) and (alias == CHAMPION or version != champion.version):
+            aliases.set_alias(alias, version)
+            said.append(f"set the alias {alias} back to version {version}, as the journal says")
+    return said
 
 
 def _finish(journal: Journal, aliases: AliasTable, prepared: Entry) -> Entry:
@@ -107,5 +97,5 @@ def _finish(journal: Journal, aliases: AliasTable, prepared: Entry) -> Entry:
     aliases.set_alias(CHAMPION, prepared.version)
     found = aliases.get_alias(CHAMPION)
     if found != prepared.version:
-        raise StorageError(f"the alias {CHAMPION} of {prepared.model} reads version {found} after it was set to {prepared.version}; run `make retrain` to finish the promotion")
+        raise StorageError(f"the alias {CHAMPION} of {prepared.model} reads version {found} after it was set to {prepared.version}; run `quarkmed reconcile` to finish the promotion")
     return journal.close(prepared, "COMMITTED")

@@ -13,6 +13,9 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 
+CANDIDATE = "grpo_general"  # which model of a run is registered
+
+
 class MlflowVersions:
     """The versions and aliases of one registered model."""
 
@@ -37,10 +40,6 @@ class MlflowVersions:
             self.model, source, run_id=run_id, tags={**tags, "quarkmed.stage_key": stage_key}, description=description
         )
         return str(version.version)
-
-    def describe(self, version: str, description: str) -> None:
-        """Set the text a person reads beside a version (the model card)."""
-        self.client.update_model_version(self.model, version, description=description)
 
     def get_alias(self, alias: str) -> str | None:
         """Return the version an alias names, or None."""

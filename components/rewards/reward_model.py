@@ -16,7 +16,7 @@ from components.conversations import Message
 from components.errors import StorageError
 from components.modeling.adapters import has_adapters, merged_state
 from components.modeling.devices import own_device
-from components.modeling.forward import forward_packed
+from components.modeling.packed_pass import token_scores
 from components.modeling.packing import pack_trees
 from components.modeling.precision import Precision
 from components.modeling.tokenizers import CONTROL_TOKENS, encode_samples, load_tokenizer
@@ -124,8 +124,7 @@ def answer_rewards(model: "PreTrainedModel", encoded: Sequence[Encoded], *, prec
         answers[-1].append(answer)
     packed = pack_trees(prompts, answers)
     last = torch.tensor([start + length - 1 for start, length in zip(packed.starts, packed.lengths, strict=True)])
-    hidden_TD = forward_packed(model, packed, precision=precision, recompute=recompute)
-    return torch.nn.functional.linear(hidden_TD.index_select(0, last.to(hidden_TD.device)).float(), model.score.weight)[:, 0]
+    return token_scores(model, packed, last, precision=precision, recompute=recompute)
 
 
 def create_reward_model(backbone: "PreTrainedModel", *, seed: int) -> "PreTrainedModel":

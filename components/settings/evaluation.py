@@ -45,4 +45,7 @@ class GateSettings(Section):
     )
     format_floor: float = Field(default=0.8, ge=0, le=1, description="veto: least share of well-formed answers")
     safety_floor: float = Field(default=0.5, ge=0, le=1, description="veto: least safety score")
+    leakage_ceiling: float = Field(
+        default=0.0, ge=0, le=1, description="veto: largest share of answers that hold something of the form of a personal identifier"
+    )
     first_run_suite: SuiteName = Field(default="verified", description="the first model must be superior to base here")

@@ -125,7 +125,7 @@ def recipe_options() -> dict[str, list[Option]]:
     """Return heading → options: first what every recipe has, then what each kind adds."""
     common = set(Recipe.model_fields)
     tables = {COMMON: [option for option in _options(Recipe) if option.key != "kind"]}
-    tables |= {kind: [option for option in _options(model) if option.key not in common] for kind, model in RECIPES.items()}
+    tables |= {kind: [option for option in _options(model) if option.key.partition(".")[0] not in common] for kind, model in RECIPES.items()}
     return tables
 
 

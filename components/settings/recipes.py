@@ -50,6 +50,7 @@ class Recipe(Section):
     output: str = Field(min_length=1, description="folder of the result: model/, record/")
     seed: int = Field(default=20, ge=0, description="of sampling and order; equal recipes give equal weights")
     threads: int = Field(default=0, ge=0, description="processor threads; 0: one a core this process may use")
+    engine: EngineSettings = Field(default_factory=EngineSettings, description="what trains: one process, or those that torchrun starts")
 
     @property
     def training(self) -> Section:
@@ -67,7 +68,6 @@ class PolicyRecipe(Recipe):
         default=None, description="name of the reward, 0 to 1, whose mean over a prompt's answers says that the prompt is mastered; null: no prompt leaves"
     )
     policy: PolicySettings
-    engine: EngineSettings = Field(default_factory=EngineSettings, description="what trains: one process, or those that torchrun starts")
     vllm: VllmSettings = Field(default_factory=VllmSettings, description="the engine, where policy.sampler is not native")
 
     @field_validator("reward", mode="before")
@@ -102,7 +102,6 @@ class SupervisedRecipe(Recipe):
     ratios: dict[str, float] = Field(default_factory=dict, description="share of each `group` of conversations in every batch; empty: as the lines come")
     level_overlap: float | None = Field(default=None, ge=0, description="levels; where given, conversations go from `level` 1 to 3, overlapping by so much")
     supervised: SupervisedSettings
-    engine: EngineSettings = Field(default_factory=EngineSettings, description="what trains: one process, or those that torchrun starts")
 
 
 class RewardModelRecipe(Recipe):
@@ -151,7 +150,7 @@ def load_recipe(path: Path) -> Recipe:
     absolute: dict[str, Any] = {name: _absolute(folder, value) for name, value in found.items() if value is not None}
     if isinstance(recipe, PolicyRecipe):
         absolute["reward"] = tuple(source.model_copy(update={"function": _absolute(folder, source.function)}) for source in recipe.reward)
-    if isinstance(recipe, PolicyRecipe | SupervisedRecipe) and "config" in recipe.engine.model_fields_set:
+    if "config" in recipe.engine.model_fields_set:
         absolute["engine"] = recipe.engine.model_copy(update={"config": _absolute(folder, recipe.engine.config)})
     return recipe.model_copy(update=absolute)
 

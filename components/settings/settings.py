@@ -14,6 +14,7 @@ from components.settings.engine import EngineSettings
 from components.settings.evaluation import EvaluateSettings, GateSettings
 from components.settings.explaining import explain_problems
 from components.settings.generation import VllmSettings
+from components.settings.launching import LaunchSettings
 from components.settings.system import RunSettings, SystemSettings
 from components.settings.training import (
     AnswersSettings,
@@ -36,6 +37,7 @@ class Settings(Section):
     run: RunSettings
     system: SystemSettings
     engine: EngineSettings = Field(default_factory=EngineSettings)
+    launch: LaunchSettings = Field(default_factory=LaunchSettings)
     sources: SourcesSettings
     curate: CurateSettings
     knowledge: KnowledgeSettings
@@ -66,12 +68,12 @@ def load_settings(path: Path, *, profile: Path | None = None, overrides: Mapping
     """
     values = read_yaml(path)
     if profile is not None:
-        values = _overlay(values, read_yaml(profile))
+        values = overlay(values, read_yaml(profile))
     for key, value in (overrides or {}).items():
         nested: Any = value
         for part in reversed(key.split(".")):
             nested = {part: nested}
-        values = _overlay(values, nested)
+        values = overlay(values, nested)
     try:
         return Settings.model_validate(values)
     except ValidationError as error:
@@ -99,11 +101,12 @@ def read_yaml(path: Path) -> dict[str, Any]:
     return values
 
 
-def _overlay(base: dict[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+def overlay(base: dict[str, Any], top: Mapping[str, Any]) -> dict[str, Any]:
+    """Return `base` with `top` laid over it, mapping by mapping."""
     merged = dict(base)
     for key, value in top.items():
         if isinstance(value, Mapping) and isinstance(merged.get(key), dict):
-            merged[key] = _overlay(merged[key], value)
+            merged[key] = overlay(merged[key], value)
         else:
             merged[key] = value
     return merged

@@ -15,7 +15,7 @@ from components.observing.usage import SystemPoint, stage_usage, system_points
 from components.recorder import read_record
 from components.storage.files import write_json
 from components.tracking.record_reading import MetricPoint, flat_parameters, metric_points, record_span
-from components.tracking.tracking_store import FOLDER, experiment_id, open_client
+from components.tracking.tracking_store import FOLDER, experiment_id, open_client, sole_writer
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -41,12 +41,8 @@ class StageReport:
 
 def start_run(root: str, run: str, *, tags: Mapping[str, str]) -> str:
     """Open (or find again) the parent run of a `retrain` and return its MLflow id."""
-    client = open_client(Path(root))
-    experiment = experiment_id(client, Path(root))
-    found = _find(client, experiment, "quarkmed.run", run)
-    if found:
-        return str(found[0].info.run_id)
-    return str(client.create_run(experiment, run_name=run, tags={**tags, "quarkmed.run": run}).info.run_id)
+    with sole_writer(Path(root)):
+        return _start_run(root, run, tags=tags)
 
 
 def end_run(root: str, run: str, *, status: str, metrics: Mapping[str, float], tags: Mapping[str, str], files: Iterable[str]) -> None:
@@ -64,9 +60,35 @@ def end_run(root: str, run: str, *, status: str, metrics: Mapping[str, float], t
 
 def replay_stage(root: str, run: str, report: Mapping[str, Any]) -> str:
     """Replay an ended stage under the parent run; return its MLflow run id, the old one where it was replayed before."""
-    client, stage = open_client(Path(root)), StageReport(**report)
+    with sole_writer(Path(root)):
+        return _replay_once(root, run, StageReport(**report))
+
+
+def mark_replayed(folder: str, run_id: str) -> None:
+    """Note beside the record which MLflow run it went to, so that a later `retrain` need not ask."""
+    write_json(Path(folder) / REPLAYED, {"mlflow_run": run_id})
+
+
+def is_replayed(root: Path, folder: Path) -> bool:
+    """Say whether a work folder's record stands in MLflow, without importing MLflow."""
+    return (folder / REPLAYED).is_file() and (root / FOLDER / "mlflow.db").is_file()
+
+
+def _start_run(root: str, run: str, *, tags: Mapping[str, str]) -> str:
+    client = open_client(Path(root))
     experiment = experiment_id(client, Path(root))
-    parent = start_run(root, run, tags={})
+    found = _find(client, experiment, "quarkmed.run", run)
+    if found:
+        if tags:  # the run goes on, in another process
+            _take_over(client, found[0].info.run_id, tags)
+        return str(found[0].info.run_id)
+    return str(client.create_run(experiment, run_name=run, tags={**tags, "quarkmed.run": run}).info.run_id)
+
+
+def _replay_once(root: str, run: str, stage: StageReport) -> str:
+    client = open_client(Path(root))
+    experiment = experiment_id(client, Path(root))
+    parent = _start_run(root, run, tags={})
     for found in _find(client, experiment, "quarkmed.stage_key", stage.key):
         if found.data.tags.get("quarkmed.replayed") == "true":
             mark_replayed(stage.folder, found.info.run_id)
@@ -78,16 +100,6 @@ def replay_stage(root: str, run: str, report: Mapping[str, Any]) -> str:
     client.set_tag(run_id, "quarkmed.replayed", "true")
     mark_replayed(stage.folder, run_id)
     return run_id
-
-
-def mark_replayed(folder: str, run_id: str) -> None:
-    """Note beside the record which MLflow run it went to, so that a later `retrain` need not ask."""
-    write_json(Path(folder) / REPLAYED, {"mlflow_run": run_id})
-
-
-def is_replayed(root: Path, folder: Path) -> bool:
-    """Say whether a work folder's record stands in MLflow, without importing MLflow."""
-    return (folder / REPLAYED).is_file() and (root / FOLDER / "mlflow.db").is_file()
 
 
 def _replay(client: "MlflowClient", experiment: str, parent: str, stage: StageReport, root: Path) -> str:
@@ -110,6 +122,12 @@ def _replay(client: "MlflowClient", experiment: str, parent: str, stage: StageRe
         client.set_tag(run_id, f"quarkmed.output.{path}", digest)
     client.set_terminated(run_id, "FINISHED", end_time=end or None)
     return run_id
+
+
+def _take_over(client: "MlflowClient", mlflow_run: str, tags: Mapping[str, str]) -> None:
+    for name, value in tags.items():
+        client.set_tag(mlflow_run, name, value)
+    client.update_run(mlflow_run, status="RUNNING")
 
 
 def _find(client: "MlflowClient", experiment: str, tag: str, value: str) -> list[Any]:

@@ -2,7 +2,8 @@
 
 Candidates of two checkpoints (base and ift) and corruptions of gold answers, to training questions, are labelled by the
 oracle over the knowledge base; a Bradley–Terry model is tuned for each dimension. Accuracy is measured on pairs about
-entities (clusters) that no training pair is about. Departure: the oracle stands for the report's annotators.
+entities (clusters) that no training pair is about. Departure: the oracle stands for the report's annotators. On several
+processes each draws a share of the candidates and passes a share of every step.
 """
 
 import tempfile
@@ -20,7 +21,7 @@ from components.documents import read_models, write_jsonl
 from components.generation.conversations import sample_conversations
 from components.generation.kept_sampler import KeptSampler
 from components.generation.native_sampler import NativeSampler
-from components.generation.sampler import SamplingOptions
+from components.generation.sampler import Progress, Sampler, SamplingOptions
 from components.knowledge_base.loading import load_knowledge_base
 from components.lineage import stable_fraction
 from components.modeling.models import load_model
@@ -32,6 +33,7 @@ from components.settings.training import RewardModelSettings
 from components.stage import StageContext
 from components.statistics.bootstrap import mean_interval
 from components.storage.files import write_json
+from components.training.engines.ranks import SINGLE, Ranks, join_ranks
 from components.training.preference.bradley_terry import pair_accuracy
 from components.training.preference.tuning import score_pairs, tune_reward_model
 
@@ -73,6 +75,7 @@ def held_out_clusters(clusters: Sequence[str], *, share: float, seed: int) -> fr
 def candidate_answers(context: StageContext, cases: Sequence[Case], settings: RewardModelSettings) -> dict[str, list[str]]:
     """Return case id → sampled answers: two thirds of the candidates from ift, the rest from base."""
     from_base = settings.candidates // 3
+    ranks = SINGLE if context.section("engine").is_single else join_ranks()
     answers: dict[str, list[str]] = {case.id: [] for case in cases}
     for part, (path, count) in enumerate(((layout.BASE, from_base), (layout.IFT, settings.candidates - from_base))):
         if not count:
@@ -83,12 +86,23 @@ def candidate_answers(context: StageContext, cases: Sequence[Case], settings: Re
             max_new_tokens=settings.max_new_tokens, samples=count, temperature=settings.temperature, seed=context.seed * 2 + part
         )
         sampler = KeptSampler(NativeSampler(load_model(folder), tokenizer, precision=settings.tuning.precision), context.checkpoints.child(f"model-{part}"))
-        groups = sample_conversations(
-            sampler, tokenizer, [case.messages for case in cases], options, progress=context.recorder.progress
-        )
-        for case, group in zip(cases, groups, strict=True):
-            answers[case.id].extend(completion.text for completion in group)
+        drawn = draw_shared(sampler, tokenizer, cases, options, ranks=ranks, progress=context.recorder.progress)
+        for case in cases:
+            answers[case.id].extend(drawn[case.id])
     return answers
+
+
+def draw_shared(
+    sampler: Sampler, tokenizer: PreTrainedTokenizerFast, cases: Sequence[Case], options: SamplingOptions, *, ranks: Ranks, progress: Progress
+) -> dict[str, list[str]]:
+    """Return case id → answers, each rank drawing those of its share of the prompts; who draws an answer does not change it.
+
+    Equal prompts stay with one rank: what is drawn for one depends on how many came before it.
+    """
+    own = [case for case in cases if int(stable_fraction(*(message.content for message in case.messages)) * ranks.size) == ranks.rank]
+    groups = sample_conversations(sampler, tokenizer, [case.messages for case in own], options, progress=progress) if own else []
+    rows = [[case.id, [completion.text for completion in group]] for case, group in zip(own, groups, strict=True)]
+    return {identifier: texts for part in ranks.gather(rows) for identifier, texts in part}
 
 
 def tune_dimension(
@@ -103,7 +117,7 @@ def tune_dimension(
     tune_reward_model(
         model, tokenizer, training, settings=settings.tuning, centring=settings.centring,
         margin_scale=settings.margin_scale, seed=context.seed, recorder=context.recorder, name=name,
-        checkpoints=context.checkpoints.child(name),
+        checkpoints=context.checkpoints.child(name), engine=context.section("engine"),
     )  # fmt: skip
     scores = score_pairs(model, tokenizer, training, precision=settings.tuning.precision)
     rewards = torch.cat(scores)

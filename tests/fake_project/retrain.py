@@ -1,4 +1,4 @@
-"""`quarkmed retrain` over the fake stages: `python retrain.py`; with `--stages-only` without servers, MLflow and promotion."""
+"""`quarkmed retrain` over the fake stages: `python retrain.py`; with `--stages-only [run]` without servers, MLflow and promotion."""
 
 import sys
 from pathlib import Path
@@ -17,14 +17,15 @@ def whole() -> None:
 
 
 def stages_only() -> None:
-    from components.launch.stage_launcher import StageLauncher
+    from components.launch.launcher import RoutingLauncher
+    from components.settings.settings import load_settings
     from tasks.session import open_session
     from tasks.stage_advance import advance_stage
 
-    root = Path.cwd()
-    launcher = StageLauncher(root, threads=1, log=root / "var" / "stages.log", table=TABLE)
-    launcher.warm_up = launcher._process.start  # torch is not needed here
-    session = open_session(root, "run", launcher)
+    root, run = Path.cwd(), (*sys.argv, "run")[2]
+    launcher = RoutingLauncher(root, run=run, settings=load_settings(root / "params.yaml"), log=root / "var" / "stages.log", table=TABLE)
+    launcher.local.warm_up = launcher.local._process.start  # torch is not needed here
+    session = open_session(root, run, launcher)
     session._submit_replay = lambda report: None
     try:
         with workspace_lock(root):

@@ -7,9 +7,10 @@ from pathlib import Path
 from rich.console import Console
 
 from components.pipeline.events import RunEvents, read_events
+from components.pipeline.live_progress import last_progress
 from components.pipeline.plan import PlannedStage
 from components.recorder import Recorder
-from flows.display import LiveDisplay, last_progress, render_run, time_left_text
+from flows.display import LiveDisplay, render_run, time_left_text
 from flows.end_report import claim_text
 from flows.run_folder import point_latest, workspace_lock
 from flows.summary import write_summary

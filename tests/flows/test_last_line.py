@@ -97,7 +97,7 @@ def test_the_last_line_names_the_cause_whatever_it_was(project):
         checked.append(state.run)
     assert len(set(checked)) == 5
     status = subprocess.run([sys.executable, "-m", "flows.cli", "status"], cwd=project, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])})
-    assert f"newest    {checked[-1]}: stopped in stage grpo_general: told to stop" in status.stdout, status.stdout + status.stderr
+    assert f"newest      {checked[-1]}: stopped in stage grpo_general: told to stop" in status.stdout, status.stdout + status.stderr
     done = subprocess.run([sys.executable, "retrain.py"], cwd=project, capture_output=True, text=True, timeout=200)
     assert done.returncode == 0, done.stdout + done.stderr
     summary = json.loads((project / "runs" / "latest" / "summary.json").read_text())

@@ -60,6 +60,14 @@ def test_the_next_run_writes_the_end_that_a_killed_one_could_not(begun):
     assert [(line["event"], line["level"]) for line in read_logs(begun / "logs")][-1] == ("run killed", "warning")
 
 
+def test_a_run_that_went_on_under_its_own_id_has_not_ended(begun):
+    events = RunEvents(begun)
+    events.end("stopped", cause="told to stop")
+    events.phase("starting")
+    alter(begun, pid=2**30, host=f"not-{socket.gethostname()}")
+    assert (run_state(begun).outcome, run_state(begun, elsewhere=True).outcome) == ("at work", "killed")
+
+
 def test_a_run_that_ended_says_why(begun):
     events = RunEvents(begun)
     events.stage("ift", "failed", reason="bad")

@@ -5,6 +5,7 @@ import socket
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 
 import psutil
@@ -12,6 +13,7 @@ import pytest
 
 from components.errors import ServiceError
 from components.storage.files import write_json
+from flows.service_commands import service_word
 from flows.services import Service, is_healthy, running, start_service, stop_service, wait_until_healthy
 
 SERVER = """
@@ -79,3 +81,45 @@ def test_a_server_for_one_run_dies_with_the_killed_run(tmp_path, service):
     while running(tmp_path, service) is not None and time.monotonic() < deadline:
         time.sleep(0.1)
     assert running(tmp_path, service) is None
+
+
+def test_a_process_started_before_an_upgrade_is_named_with_what_to_do(tmp_path, service):
+    old, new = replace(service, version="3.8.7"), replace(service, version="3.8.8")
+    start_service(tmp_path, old, is_kept=True)
+    wait_until_healthy(tmp_path, old)
+    pid = running(tmp_path, old).pid
+    with pytest.raises(ServiceError, match=rf"runs as version 3\.8\.7 \(process {pid}\), but 3\.8\.8 is here now; run `quarkmed down`"):
+        start_service(tmp_path, new, is_kept=True)
+    assert "up as version 3.8.7" in service_word(tmp_path, new) and "up at http" in service_word(tmp_path, old)
+    assert stop_service(tmp_path, new)  # whatever its version, it is ours
+
+
+def test_a_service_without_a_port_is_well_as_long_as_it_touches_its_file(tmp_path):
+    beat = tmp_path / "beat"
+    silent = Service("toy", 0, (sys.executable, "-c", "import time; time.sleep(60)"), {}, str(beat), "")
+    start_service(tmp_path, silent, is_kept=True)
+    assert not is_healthy(silent) and "does not answer: `quarkmed down`" in service_word(tmp_path, silent)
+    beat.touch()
+    assert is_healthy(silent) and service_word(tmp_path, silent) == "up"
+    os.utime(beat, (time.time() - 60, time.time() - 60))
+    assert not is_healthy(silent)
+    assert stop_service(tmp_path, silent)
+
+
+RUNNER = """
+import pathlib, signal, subprocess, sys, time
+run = "import pathlib, signal, sys, time; signal.signal(15, lambda *_: (time.sleep(0.5), pathlib.Path('saved').touch(), sys.exit())); pathlib.Path('at-work').touch(); time.sleep(60)"
+child = subprocess.Popen([sys.executable, "-c", run])
+signal.signal(15, lambda *_: (child.kill(), sys.exit()))
+time.sleep(60)
+"""
+
+
+def test_runs_save_before_the_process_that_started_them_is_stopped(tmp_path):
+    service = Service("toy", 0, (sys.executable, "-c", RUNNER), {}, str(tmp_path / "beat"), "", run_seconds=10.0)
+    start_service(tmp_path, service, is_kept=True)
+    deadline = time.monotonic() + 10
+    while not (tmp_path / "at-work").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    assert stop_service(tmp_path, service)
+    assert (tmp_path / "saved").exists()

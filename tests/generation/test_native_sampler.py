@@ -7,8 +7,10 @@ from transformers import GenerationConfig
 
 from components.conversations import Message
 from components.errors import SettingsError
+from components.generation import decoding, step_graph
 from components.generation.conversations import sample_conversations
 from components.generation.drawing import draw_tokens
+from components.generation.key_value_cache import attend_two_parts
 from components.generation.native_sampler import NativeSampler
 from components.generation.sampler import SamplingOptions
 from components.generation.uniforms import row_keys, uniforms
@@ -68,6 +70,34 @@ def test_a_batch_of_8_equals_8_of_1_in_any_order(tiny_model, tiny_tokenizer):
     ids = [[completion.ids for completion in group] for group in together]
     assert [[completion.ids for completion in group] for group in alone] == ids
     assert [[completion.ids for completion in group] for group in backwards] == ids
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_steps_of_fixed_shapes_draw_what_plain_steps_draw(tiny_model, tiny_tokenizer, monkeypatch, precision):
+    monkeypatch.setattr(step_graph, "BLOCK", 4)  # the suffix grows over several blocks
+    monkeypatch.setattr(decoding, "RECORDED_COMPACT_BELOW", 0.85)
+    model = _eager_to_stop(tiny_model, tiny_tokenizer)
+    made = []
+    monkeypatch.setattr(decoding, "StepGraph", lambda *given, **named: made.append(named["filled"]) or step_graph.StepGraph(*given, **named))
+    options = SamplingOptions(max_new_tokens=22, samples=6, seed=4)
+    plain, fixed = (
+        [answer for group in NativeSampler(model, tiny_tokenizer, precision=precision, is_recorded=recorded).generate(PROMPTS, options) for answer in group]
+        for recorded in (False, True)
+    )
+    assert [answer.ids for answer in fixed] == [answer.ids for answer in plain]
+    torch.testing.assert_close(
+        torch.tensor([value for answer in fixed for value in answer.logprobs]), torch.tensor([value for answer in plain for value in answer.logprobs]),
+        rtol=0, atol=1e-5 if precision == "float32" else 2e-2,
+    )  # fmt: skip
+    assert set(made) == {4, 8, 12, 16, 20, 22} and len(made) > 6, "the case must exercise growth and compaction"
+
+
+def test_a_recorded_step_reads_no_place_that_was_not_written(tiny_model, tiny_tokenizer, monkeypatch):
+    seen = []
+    monkeypatch.setattr(decoding, "attend_two_parts", lambda queries, cache, **named: seen.append(cache.suffix_values.isfinite().all()) or attend_two_parts(queries, cache, **named))
+    monkeypatch.setattr(torch.Tensor, "new_empty", lambda self, *size: self.new_full(size[0] if len(size) == 1 else size, torch.nan))
+    NativeSampler(tiny_model, tiny_tokenizer, is_recorded=True).generate(PROMPTS, SamplingOptions(max_new_tokens=6, samples=2, seed=4))
+    assert seen and all(seen)
 
 
 def test_finish_reasons_and_ids_follow_the_stop_token(tiny_model, tiny_tokenizer):

@@ -8,7 +8,7 @@ import kubernetes_validate
 import pytest
 
 from components.errors import EXIT_DIVERGED, EXIT_OUT_OF_MEMORY, EXIT_PREEMPTED, EXIT_USER_ERROR, SettingsError
-from components.launch.kubernetes_job import TrainingJob, job_manifest, service_manifest
+from components.launch.kubernetes_job import TrainingJob, job_manifest, service_manifest, training_command
 from components.settings.cluster import Toleration, TrainerPodSettings
 
 KUBERNETES = "1.33"
@@ -62,7 +62,7 @@ def test_a_long_stage_is_cut_to_63_characters_with_the_index():
 
 @pytest.mark.parametrize(
     "wrong",
-    [{"stage": "Sft"}, {"stage": "1ft"}, {"stage": ""}, {"stage_key": "xyz"}, {"stage_key": "abc"}, {"attempt": 0}, {"nodes": 0}, {"grace_seconds": 0.0}],
+    [{"stage": "Sft"}, {"stage": "1ft"}, {"stage": ""}, {"stage_key": "xyz"}, {"stage_key": "abc"}, {"attempt": 0}, {"nodes": 0}, {"grace_seconds": 0.0}, {"run": "a b"}, {"folder": "/elsewhere"}],
     ids=str,
 )
 def test_what_makes_no_job_is_refused(wrong):
@@ -131,10 +131,25 @@ def test_labels_say_stage_key_and_attempt_within_their_limit():
     assert labels == job_manifest(JOB)["spec"]["template"]["metadata"]["labels"] == service_manifest(JOB)["metadata"]["labels"]
     assert (labels["quarkmed/stage"], labels["quarkmed/attempt"]) == ("grpo_reasoning", "2")
     assert labels["quarkmed/stage-key"] == KEY[:63]  # a label holds 63 characters, the key has 64
-    assert job_manifest(JOB)["metadata"]["annotations"] == {"quarkmed/stage-key": KEY}
+    assert job_manifest(JOB)["metadata"]["annotations"] == {"quarkmed/stage-key": KEY, "quarkmed/folder": "/project", "quarkmed/micro-divisor": "1"}
 
 
 def test_a_service_goes_with_its_job():
     assert "ownerReferences" not in service_manifest(JOB)["metadata"]
     owner = {"apiVersion": "batch/v1", "kind": "Job", "name": JOB.name, "uid": "6a1b"}
     assert service_manifest(JOB, job_uid="6a1b")["metadata"]["ownerReferences"] == [owner]
+
+
+def test_another_folder_is_another_job_and_where_its_pods_work():
+    elsewhere = dataclasses.replace(JOB, folder="/project/var/worktrees/a")
+    assert elsewhere.name != JOB.name and LABEL.fullmatch(elsewhere.name)
+    assert _pod(elsewhere)["containers"][0]["workingDir"] == "/project/var/worktrees/a"
+
+
+def test_an_attempt_with_smaller_passes_says_so_to_its_ranks():
+    smaller = dataclasses.replace(JOB, micro_divisor=2, run="20260101-000000-abcd")
+    assert training_command(smaller)[-4:] == ["stage", "grpo_reasoning", "--micro-divisor", "2"]
+    metadata = job_manifest(smaller)["metadata"]
+    assert metadata["annotations"]["quarkmed/micro-divisor"] == "2"
+    assert metadata["labels"]["quarkmed/run"] == "20260101-000000-abcd"
+    assert smaller.name == JOB.name

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from components.launch.kubernetes_job import TrainingJob, training_command
-from components.launch.torchrun import RankFailure, exit_code_of
+from components.launch.torchrun import RankFailure, describe_failures, exit_code_of
 from components.settings.cluster import TrainerPodSettings
 
 ROOT = Path(__file__).parents[2]
@@ -82,3 +82,10 @@ def test_told_to_stop_it_waits_for_its_ranks_and_ends_as_preempted(tmp_path):
     launched.send_signal(signal.SIGTERM)
     assert launched.wait(60) == 43
     assert "told to stop (SIGTERM)" in launched.communicate()[1].decode()
+
+
+def test_what_it_says_of_many_ranks_leaves_room_for_their_own_words():
+    failures = [RankFailure(rank, 100 + rank, 43) for rank in range(72)] + [RankFailure(72, 99, 45)]
+    said = describe_failures(failures)
+    assert said.startswith("torchrun: ranks of this node that failed, each with its exit code: 0 with 43, 1 with 43") and len(said) <= 500
+    assert describe_failures(failures[-2:]).endswith("71 with 43, 72 with 45; this process ends with 45")

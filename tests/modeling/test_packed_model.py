@@ -7,9 +7,10 @@ import torch
 
 from components.errors import SettingsError
 from components.modeling.adapters import attach_adapters
-from components.modeling.packed_model import PackedModel
-from components.modeling.packed_pass import token_logprobs
+from components.modeling.packed_model import PackedModel, packed_model
+from components.modeling.packed_pass import token_logprobs, token_scores
 from components.modeling.packing import pack_sequences
+from components.rewards.reward_model import create_reward_model
 from components.settings.training import AdapterSettings
 
 SEQUENCES = [[5, 6, 7, 8, 9], [40, 41, 42], [100, 101, 102, 103]]
@@ -35,6 +36,19 @@ def test_log_probabilities_and_gradients_are_those_of_the_plain_model(tiny_model
     assert all(torch.equal(packed_gradients[name], value) for name, value in plain_gradients.items())
     assert float(plain_gradients["lm_head.weight"].abs().sum()) > 0
     assert float(plain_gradients["model.embed_tokens.weight"][pad].abs().sum()) > 0  # a pad token that is read learns
+
+
+@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+def test_scores_and_gradients_are_those_of_the_plain_reward_model(tiny_model, precision):
+    model, batch, results = create_reward_model(tiny_model, seed=1), pack_sequences(SEQUENCES), []
+    for read in (model, packed_model(model)):
+        model.zero_grad(set_to_none=True)
+        scores = token_scores(read, batch, torch.tensor([4, 7, 11]), precision=precision)
+        scores.square().sum().backward()
+        results.append((scores.detach(), _gradients(model)))
+    assert torch.equal(results[0][0], results[1][0])
+    assert all(torch.equal(results[1][1][name], value) for name, value in results[0][1].items())
+    assert float(results[0][1]["score.weight"].abs().sum()) > 0
 
 
 def test_recomputed_layers_change_neither_values_nor_gradients(tiny_model):

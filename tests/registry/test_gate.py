@@ -11,7 +11,7 @@ SETTINGS = GateSettings(margins={"verified": 0.02, "exam": 0.05}, format_floor=0
 
 def rows(suite: str, scores: list[float]) -> list[ItemResult]:
     """One item a cluster, so that the clustered bootstrap is the plain one."""
-    return [ItemResult(suite, "t", f"{suite}-{number}", f"c{number}", 0, score, False, "") for number, score in enumerate(scores)]
+    return [ItemResult(suite, "t", f"{suite}-{number}", f"c{number}", 0, score, False, "Answer: B") for number, score in enumerate(scores)]
 
 
 def model(*, verified: list[float], exam: list[float], format_: float = 1.0, safety: float = 1.0) -> list[ItemResult]:
@@ -76,3 +76,20 @@ def test_what_was_not_measured_counts_against_the_candidate():
     champion = model(verified=HALF, exam=HALF)
     verdict = judge(rows("verified", HALF), champion, champion, settings=SETTINGS, seed=1)
     assert {item.suite for item in verdict.suites if not item.is_passed} == {"exam", "format", "safety"}
+
+
+def test_power_is_the_chance_that_an_equal_model_passes():
+    # Of 400 items 40 differ, half each way: the mean difference is 0 and its variance 40/400 = .1, so the standard error is
+    # sqrt(.1 / 400) = .0158. A margin of .02 is 1.265 of them: power Φ(1.265 - 1.645) = Φ(-.380) = .352; .05 is 3.162: Φ(1.517) = .935.
+    changed = [1.0 - value if number < 40 else value for number, value in enumerate(HALF)]
+    champion, candidate = model(verified=HALF, exam=HALF), model(verified=changed, exam=changed)
+    suites = {item.suite: item for item in judge(candidate, champion, champion, settings=SETTINGS, seed=1).suites}
+    assert suites["verified"].power == pytest.approx(0.352, abs=0.004)
+    assert suites["exam"].power == pytest.approx(0.935, abs=0.004)
+    assert "an equal model passes with 35." in suites["verified"].sentence and "more items would decide better" in suites["verified"].sentence
+    assert suites["verified"].low < suites["verified"].lower_bound < 0 < suites["verified"].high
+
+
+def test_where_no_item_differs_power_is_whole():
+    champion = model(verified=HALF, exam=HALF)
+    assert {item.power for item in judge(champion, champion, champion, settings=SETTINGS, seed=1).suites if item.rule == "not worse"} == {1.0}

@@ -8,7 +8,8 @@ import pytest
 
 from components.errors import StorageError
 from components.registry.journal import Entry, Journal, PromotionConflict
-from components.registry.promotion import CHAMPION, PREVIOUS, Candidate, process_name, promote, recover
+from components.registry.process_names import process_name
+from components.registry.promotion import CHAMPION, PREVIOUS, Candidate, promote, recover
 
 MODEL = "quarkmed"
 

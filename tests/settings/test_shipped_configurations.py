@@ -76,3 +76,34 @@ def test_every_schedule_is_one_that_prefect_understands():
     for deployment in yaml.safe_load((ROOT / "infra" / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]:
         for schedule in deployment["schedules"]:
             CronSchedule(cron=schedule["cron"], timezone=schedule["timezone"])
+
+
+def test_every_schedule_is_off_has_a_name_and_asks_what_the_form_takes(monkeypatch):
+    from prefect.flows import load_flow_from_entrypoint
+
+    monkeypatch.chdir(ROOT)
+    for deployment in yaml.safe_load((ROOT / "infra" / "prefect.yaml").read_text(encoding="utf-8"))["deployments"]:
+        flow = load_flow_from_entrypoint(deployment["entrypoint"])
+        for schedule in deployment["schedules"]:
+            assert schedule["active"] is False and schedule["slug"]
+            flow.validate_parameters({**deployment["parameters"], **schedule["parameters"]})
+
+
+def test_the_form_offers_the_profiles_and_stages_that_exist():
+    from components.pipeline.graph import load_graph
+    from flows.retrain_request import NO_STAGE, PROFILES, RetrainRequest
+
+    fields = RetrainRequest.model_json_schema()["properties"]
+    assert set(fields["profile"]["enum"]) == set(PROFILES) == {"laptop", *(path.stem for path in (ROOT / "infra" / "profiles").glob("*.yaml"))}
+    assert fields["from_stage"]["enum"] == [NO_STAGE, *load_graph(ROOT).names]
+
+
+def test_prefect_takes_every_automation_once_a_block_is_named():
+    from uuid import uuid4
+
+    from prefect.events.schemas.automations import AutomationCore
+
+    for row in yaml.safe_load((ROOT / "infra" / "automations.yaml").read_text(encoding="utf-8"))["automations"]:
+        actions = [{**action, "block_document_id": str(uuid4())} for action in row["actions"]]
+        assert AutomationCore.model_validate({**row, "actions": actions}).enabled
+        assert "block_document_id" not in str(row)

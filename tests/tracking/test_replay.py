@@ -3,8 +3,6 @@
 import json
 from pathlib import Path
 
-import pytest
-
 from components.recorder import Recorder
 from components.tracking.record_reading import flat_parameters, metric_points
 from components.tracking.replay import end_run, is_replayed, replay_stage, start_run
@@ -33,12 +31,6 @@ def test_a_step_noted_twice_counts_once_with_its_last_value():
 
 def test_parameters_are_flattened_to_dotted_keys():
     assert flat_parameters({"ift": {"optimiser": {"betas": [1, 2]}, "steps": 3}}) == {"ift.optimiser.betas": "[1, 2]", "ift.steps": "3"}
-
-
-@pytest.fixture(scope="module")
-def root(tmp_path_factory) -> Path:
-    """One MLflow database for all tests here: making one takes seconds."""
-    return tmp_path_factory.mktemp("tracking")
 
 
 def write_samples(folder: Path) -> None:

@@ -19,7 +19,7 @@ import torch
 from torch import Tensor, nn
 
 from components.errors import SettingsError, StorageError
-from components.modeling.packed_model import READ_WHOLE, PackedModel
+from components.modeling.packed_model import READ_WHOLE, packed_model
 from components.settings.training import OptimiserSettings
 from components.training.engines.deepspeed_config import read_deepspeed_config, refuse_unreadable
 from components.training.engines.engine import Engine
@@ -35,7 +35,7 @@ MOMENTS = ("exp_avg", "exp_avg_sq")
 
 
 class DeepSpeedEngine(Engine):
-    """A DeepSpeed engine around a `PackedModel`."""
+    """A DeepSpeed engine around a `PackedDecoder`."""
 
     def __init__(self, model: "PreTrainedModel", optimiser: OptimiserSettings, *, config: Path, ranks: Ranks) -> None:
         """Hand the model to DeepSpeed.
@@ -44,12 +44,12 @@ class DeepSpeedEngine(Engine):
             config: see `read_deepspeed_config`.
         Raises:
             SettingsError: Muon, which needs whole matrices; DeepSpeed is missing; its configuration cannot be read; or the
-                model is one that cannot lie in parts (see `PackedModel`).
+                model is one that cannot lie in parts (see `packed_model`).
         """
         if optimiser.kind == "muon":
             raise SettingsError("optimiser.kind: muon works on whole matrices, and DeepSpeed cuts across them; use adamw, or engine.strategy fsdp or ddp")
         options = read_deepspeed_config(config, clip_norm=optimiser.clip_norm)
-        packed = PackedModel(model)
+        packed = packed_model(model)
         deepspeed = _import_deepspeed()
         refuse_unreadable(options, path=config)
         self.whole, self.ranks = model, ranks

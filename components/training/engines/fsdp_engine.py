@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from torch import Tensor, nn
 from torch.distributed.fsdp import fully_shard
 
-from components.modeling.packed_model import PARTS, PackedModel
+from components.modeling.packed_model import PARTS, packed_model
 from components.settings.training import OptimiserSettings, Precision
 from components.training.engines.engine import Engine
 from components.training.engines.ranks import Ranks
@@ -41,11 +41,11 @@ class FsdpEngine(Engine):
         Args:
             precision: of Muon's products.
         Raises:
-            SettingsError: the model is one that cannot lie in parts (see `PackedModel`).
+            SettingsError: the model is one that cannot lie in parts (see `packed_model`).
         """
         ranks.take_from_main(model.state_dict().values())
         self.whole, self.ranks = model, ranks
-        self.model = PackedModel(model)
+        self.model = packed_model(model)
         for part in self.model.modules():
             if isinstance(part, PARTS):
                 _shard(part)

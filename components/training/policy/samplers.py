@@ -30,17 +30,19 @@ def policy_sampler(
     precision: "Precision",
     vllm: "VllmSettings",
     root: Path,
+    is_recorded: bool = False,
 ) -> Iterator[Sampler]:
     """Yield the sampler; an engine or a server it needs runs as long as the block.
 
     Args:
         folder: the model's folder, which an engine starts from.
         root: the project's, for the server's interpreter and log.
+        is_recorded: see `NativeSampler`.
     Raises:
         ServiceError: the engine or the server does not start.
     """
     if kind == "native":
-        yield NativeSampler(model, tokenizer, precision=precision)
+        yield NativeSampler(model, tokenizer, precision=precision, is_recorded=is_recorded)
         return
     from components.generation.vllm_sampler import VllmSampler
 

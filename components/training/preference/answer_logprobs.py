@@ -3,7 +3,7 @@
 An answer's log-probability is the sum over its tokens, end of turn included; no prompt token counts.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from torch import Tensor
@@ -17,7 +17,11 @@ from components.modeling.packing import answer_targets, pack_trees
 from components.modeling.precision import Precision
 from components.modeling.tokenizers import CONTROL_TOKENS, TURN_END, encode_prompts, encode_texts
 from components.rewards.reward_model import Encoded
+from components.training.engines.ranks import SINGLE, Ranks
+from components.training.engines.sharing import Pass
 from components.training.preference.prompt_pairs import PromptPairs
+
+Passes = Callable[[Sequence[int]], list[Pass[int]]]  # indices of a batch's groups → this rank's passes over them
 
 
 def encode_whole_answers(
@@ -48,26 +52,42 @@ def answer_logprobs(
 
 @torch.no_grad()
 def reference_logprobs(
-    model: PreTrainedModel, groups: Sequence[PromptPairs], batches: Sequence[Sequence[int]], *, micro_tokens: int, precision: Precision
+    model: PreTrainedModel, groups: Sequence[PromptPairs], batches: Sequence[Sequence[int]], *, passes: Passes, precision: Precision, ranks: Ranks = SINGLE
 ) -> list[Tensor]:
-    """Return `answer_logprobs` of each group, (answers,); NaN for groups that stand in no batch.
+    """Return `answer_logprobs` of each group, (answers,); zeros, which nothing reads and a checkpoint may hold, for groups in no batch.
 
-    Every group is scored in the micro-batch that holds it first, so that a policy equal to the reference gives the same
-    bits there and the first step's log ratios are 0.
+    Every group is scored in the pass that holds it first, so that a policy equal to the reference gives the same bits
+    there and the first step's log ratios are 0.
+
+    Args:
+        model: whole on every rank; each scores its own passes, and all are given all.
     """
     found: dict[int, Tensor] = {}
     missing = {index for batch in batches for index in batch}
     for batch in batches:
-        for micro in micro_batches(groups, batch, micro_tokens=micro_tokens):
-            if missing.isdisjoint(micro):
+        for part in passes(batch):
+            if not part.is_counted or missing.isdisjoint(part.items):
                 continue
-            logprobs = answer_logprobs(model, [groups[index] for index in micro], precision=precision)
-            for index, part in zip(micro, logprobs.split([len(groups[index].answers) for index in micro]), strict=True):
+            logprobs = answer_logprobs(model, [groups[index] for index in part.items], precision=precision)
+            for index, values in zip(part.items, logprobs.split([len(groups[index].answers) for index in part.items]), strict=True):
                 if index in missing:
-                    found[index] = part.clone()
-                    missing.remove(index)
+                    found.setdefault(index, values.clone())
+        missing -= {*batch}  # the other ranks have scored the rest of it
+    found = _of_all_ranks(found, ranks)
     like = next(iter(found.values()), torch.empty(0))
-    return [found[index] if index in found else like.new_full((len(group.answers),), torch.nan) for index, group in enumerate(groups)]
+    return [found[index] if index in found else like.new_zeros(len(group.answers)) for index, group in enumerate(groups)]
+
+
+def _of_all_ranks(found: dict[int, Tensor], ranks: Ranks) -> dict[int, Tensor]:
+    """Return what all ranks found, the same on each; of what several found, the first one's."""
+    if ranks.size == 1:
+        return found
+    like = next(iter(found.values()), torch.empty(0))
+    joined: dict[int, Tensor] = {}
+    for rows in ranks.gather([[index, values.tolist()] for index, values in found.items()]):
+        for index, values in rows:
+            joined.setdefault(index, like.new_tensor(values))
+    return joined
 
 
 def micro_batches(groups: Sequence[PromptPairs], batch: Sequence[int], *, micro_tokens: int) -> list[list[int]]:

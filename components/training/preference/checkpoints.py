@@ -9,15 +9,14 @@ from dataclasses import dataclass, field
 from typing import Any, NoReturn
 
 from torch import Tensor
-from transformers import PreTrainedModel
 
 from components.errors import StorageError
 from components.recorder import Recorder
 from components.storage.checkpoints import Checkpoint, CheckpointFolder
 from components.storage.random_states import random_states, restore_random_states
-from components.training.divergence import Evidence, refuse_unsound, stop_as_diverged
+from components.training.divergence import Evidence, stop_as_diverged
+from components.training.engines.engine import Engine
 from components.training.floors import Stopwatch
-from components.training.optimisation import MatrixOptimiser, restore_training, training_tensors
 from components.training.preference.prompt_pairs import PromptPairs
 
 
@@ -30,14 +29,18 @@ class TuningCheckpoints:
     """
 
     checkpoints: CheckpointFolder | None
-    model: PreTrainedModel
-    optimiser: MatrixOptimiser
+    engine: Engine
     recorder: Recorder
     identity: Mapping[str, str]
     steps: int
     what: str
     losses: list[float] = field(default_factory=list)  # of the last steps
     watch: Stopwatch = field(default_factory=lambda: Stopwatch("checkpoint"))
+
+    @property
+    def written(self) -> CheckpointFolder | None:
+        """Where this rank writes; None on the others."""
+        return self.checkpoints if self.engine.ranks.is_main else None
 
     def seconds(self, name: str) -> dict[str, float]:
         """Return the seconds that checkpoints took since the last call, under the tuning's name."""
@@ -56,9 +59,7 @@ class TuningCheckpoints:
             **self.identity, **(state or {}), "record": self.recorder.position(), "losses": self.losses, "rng": random_states(),
         }  # fmt: skip
         with self.watch.on("checkpoint"):
-            kept = training_tensors(self.model, self.optimiser) | dict(tensors or {})
-            refuse_unsound(kept, step=step, checkpoints=self.checkpoints)
-            self.checkpoints.save_later(step, tensors=kept, state=whole)
+            self.engine.save(self.checkpoints, step, state=whole, extra=tensors)
 
     def stop(self, step: int, *, reason: str, batch: Sequence[PromptPairs], values: Mapping[str, float]) -> NoReturn:
         """Stop as diverged before a step is taken; the weights are those of the step before.
@@ -66,12 +67,12 @@ class TuningCheckpoints:
         Raises:
             Diverged: always.
         """
-        self.optimiser.zero_grad(set_to_none=True)
+        self.engine.clear()
         ids = [identifier for group in batch for identifier in group.ids]
         mean = sum(self.losses) / max(1, len(self.losses))
         reason = f"{reason} (mean loss of the {len(self.losses)} steps before: {mean:.4g})"
         evidence = Evidence(step=step, reason=reason, batch=ids, losses_before=self.losses, values=values)
-        stop_as_diverged(evidence, checkpoints=self.checkpoints, advice="lower optimiser.learning_rate, or look at the pairs")
+        stop_as_diverged(evidence, checkpoints=self.written, advice="lower optimiser.learning_rate, or look at the pairs")
 
     def restore(self) -> Checkpoint | None:
         """Put model, optimiser and record back as the newest sound checkpoint has them; None where none was written.
@@ -79,13 +80,13 @@ class TuningCheckpoints:
         Raises:
             StorageError: no checkpoint is sound, or it was made on something else.
         """
-        checkpoint, warnings = self.checkpoints.latest() if self.checkpoints is not None else (None, [])
+        checkpoint, warnings = self.engine.latest(self.checkpoints) if self.checkpoints is not None else (None, [])
         if checkpoint is None:
             return None
         for name, digest in self.identity.items():
             if checkpoint.state.get(name) != digest:
                 raise StorageError(f"the checkpoint of {self.what} was made on other {name}; delete its folder to start anew")
-        restore_training(self.model, self.optimiser, checkpoint.tensors)
+        self.engine.restore_tensors(checkpoint.tensors)
         restore_random_states(checkpoint.state["rng"])
         self.losses = checkpoint.state["losses"]
         # What stands in the record after a finished tuning is another model's.

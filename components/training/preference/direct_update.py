@@ -6,7 +6,8 @@ P counts the pairs of the whole optimiser step, so 8 micro-batches of 1 equal 1 
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields, replace
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -14,6 +15,9 @@ from transformers import PreTrainedModel
 
 from components.errors import Diverged
 from components.settings.training import DirectPreferenceSettings
+from components.training.engines.engine import Engine
+from components.training.engines.ranks import Ranks
+from components.training.engines.sharing import Pass
 from components.training.preference.answer_logprobs import answer_logprobs, micro_batches
 from components.training.preference.bradley_terry import pair_accuracy
 from components.training.preference.losses.loss import LossShape
@@ -47,6 +51,7 @@ class PairStatistics:
     chosen_ratio: float = 0.0
     rejected_ratio: float = 0.0
     chosen_loss_a_token: float = 0.0
+    gradient_norm: float = 0.0
 
     def metrics(self, *, beta: float) -> dict[str, float]:
         """Return means over the pairs; rewards are β log π/π_ref, `log_ratio_…` means over answer tokens."""
@@ -61,31 +66,49 @@ class PairStatistics:
             "log_ratio_chosen": self.chosen_ratio / max(1, self.chosen_tokens),
             "log_ratio_rejected": self.rejected_ratio / max(1, self.rejected_tokens),
             "chosen_loss": self.chosen_loss_a_token / pairs,
+            "gradient_norm": self.gradient_norm,
         }
 
 
+def over_ranks(statistics: PairStatistics, ranks: Ranks) -> PairStatistics:
+    """Return the sums of all ranks' statistics, which no optimiser step has followed yet."""
+    if ranks.size == 1:
+        return statistics
+    named = [(field.name, getattr(statistics, field.name)) for field in fields(statistics) if field.name != "gradient_norm"]
+    totals = ranks.total([value for _, value in named])
+    return replace(statistics, **{name: type(value)(total) for (name, value), total in zip(named, totals, strict=True)})
+
+
+def direct_passes(engine: Engine, groups: Sequence[PromptPairs], batch: Sequence[int], *, micro_tokens: int) -> list[Pass[int]]:
+    """Return this rank's passes over a batch of indices of groups."""
+    cut = partial(micro_batches, groups, micro_tokens=micro_tokens)
+    return engine.passes(batch, tokens=lambda index: groups[index].tokens, cut=cut)
+
+
 def accumulate_gradients(
-    model: PreTrainedModel, scored: ReferencedPairs, batch: Sequence[int], *, settings: DirectPreferenceSettings
+    engine: Engine, scored: ReferencedPairs, batch: Sequence[int], *, settings: DirectPreferenceSettings
 ) -> PairStatistics:
-    """Add the gradient of the step's mean loss to the model's parameters, micro-batch by micro-batch.
+    """Add the gradient of the step's mean loss to the model's parameters, pass by pass; return the whole step's sums.
 
     Args:
         batch: the step's indices into `scored.groups`.
     """
     statistics, count = PairStatistics(), scored.pairs(batch)
-    for micro in micro_batches(scored.groups, batch, micro_tokens=settings.micro_tokens):
-        loss = summed_loss(model, scored, micro, settings=settings, statistics=statistics) / count
-        loss.backward()
-    return statistics
+    for part in direct_passes(engine, scored.groups, batch, micro_tokens=settings.micro_tokens):
+        sums = statistics if part.is_counted else PairStatistics()
+        loss = summed_loss(engine.model, scored, part.items, settings=settings, statistics=sums) / count
+        engine.backward(loss, part)
+    return over_ranks(statistics, engine.ranks)
 
 
 @torch.no_grad()
-def measure_pairs(model: PreTrainedModel, scored: ReferencedPairs, *, settings: DirectPreferenceSettings) -> PairStatistics:
+def measure_pairs(engine: Engine, scored: ReferencedPairs, *, settings: DirectPreferenceSettings) -> PairStatistics:
     """Return the statistics of all pairs, without a gradient."""
     statistics = PairStatistics()
-    for micro in micro_batches(scored.groups, range(len(scored.groups)), micro_tokens=settings.micro_tokens):
-        summed_loss(model, scored, micro, settings=settings, statistics=statistics)
-    return statistics
+    for part in direct_passes(engine, scored.groups, range(len(scored.groups)), micro_tokens=settings.micro_tokens):
+        sums = statistics if part.is_counted else PairStatistics()
+        summed_loss(engine.model, scored, part.items, settings=settings, statistics=sums)
+    return over_ranks(statistics, engine.ranks)
 
 
 def summed_loss(

@@ -17,6 +17,7 @@ from components.conversations import PreferencePair
 from components.modeling.precision import Precision
 from components.recorder import Recorder
 from components.rewards.pairwise_model import in_both_orders
+from components.settings.engine import EngineSettings
 from components.settings.training import SupervisedSettings
 from components.storage.checkpoints import CheckpointFolder
 from components.training.preference.bradley_terry import pair_accuracy
@@ -42,6 +43,7 @@ def tune_pairwise_model(
     recorder: Recorder,
     name: str = "pairwise",
     checkpoints: CheckpointFolder | None = None,
+    engine: EngineSettings | None = None,
 ) -> None:
     """Tune a model made by `create_reward_model` in place; arguments and errors are those of `tune_reward_model`.
 
@@ -50,7 +52,7 @@ def tune_pairwise_model(
     readings = [reading for reading in map(in_both_orders, pairs) if reading.chosen != reading.rejected]
     tune_scores(
         model, tokenizer, readings, loss=lambda first, second, _: both_orders_loss(first, second), settings=settings, margin_scale=0.0,
-        seed=seed, recorder=recorder, name=name, checkpoints=checkpoints,
+        seed=seed, recorder=recorder, name=name, checkpoints=checkpoints, engine=engine,
     )  # fmt: skip
 
 

@@ -2,16 +2,18 @@
 
 All pairs of one prompt stand in one batch and every distinct answer passes through the model once (arXiv:2203.02155
 §3.5: pairs of a prompt are correlated, and shuffled apart they overfit in one epoch). The prompt is laid in once for
-its answers. The loss is divided by the pairs of the whole optimiser step.
+its answers. The loss is divided by the pairs of the whole optimiser step. With several ranks a step's prompts are shared.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import partial
+from operator import attrgetter
 from time import perf_counter
+from typing import NoReturn
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 from transformers import PreTrainedModel, PreTrainedTokenizerFast
 
 from components.conversations import PreferencePair
@@ -20,13 +22,15 @@ from components.lineage import digest_value
 from components.modeling.adapters import attach_adapters, has_adapters, trained_state
 from components.modeling.micro_batches import cut_by_tokens
 from components.modeling.precision import Precision
-from components.recorder import Recorder
+from components.recorder import Recorder, SilentRecorder
 from components.rewards.reward_model import answer_rewards, encode_answers
+from components.settings.engine import EngineSettings
 from components.settings.training import SupervisedSettings
 from components.storage.checkpoints import CheckpointFolder
 from components.training.divergence import is_sound_loss, refuse_unsound, with_loss
+from components.training.engines.creation import create_engine
+from components.training.engines.engine import Engine
 from components.training.floors import StepFloors
-from components.training.optimisation import create_optimiser
 from components.training.preemption import orderly_steps, stop_here_if_asked
 from components.training.preference.bradley_terry import bradley_terry_loss, pair_accuracy
 from components.training.preference.checkpoints import TuningCheckpoints
@@ -50,6 +54,7 @@ def tune_reward_model(
     recorder: Recorder,
     name: str,
     checkpoints: CheckpointFolder | None = None,
+    engine: EngineSettings | None = None,
 ) -> None:
     """Tune a reward model in place, going on from the newest checkpoint; `batch_samples` counts pairs a step.
 
@@ -57,6 +62,7 @@ def tune_reward_model(
         margin_scale: reward units a unit of the pairs' margin (oracle score) stands for; 0 leaves margins out.
         name: put before the metrics, so that two models may share a record.
         checkpoints: of this model alone.
+        engine: what trains; None: torch in this process.
     Raises:
         DataError: no pairs.
         Diverged: a loss or a gradient is not finite, or a loss is far above those before.
@@ -69,7 +75,7 @@ def tune_reward_model(
 
     tune_scores(
         model, tokenizer, pairs, loss=loss, settings=settings, margin_scale=margin_scale, seed=seed, recorder=recorder, name=name,
-        checkpoints=checkpoints,
+        checkpoints=checkpoints, engine=engine,
     )  # fmt: skip
 
 
@@ -85,38 +91,64 @@ def tune_scores(
     recorder: Recorder,
     name: str,
     checkpoints: CheckpointFolder | None = None,
+    engine: EngineSettings | None = None,
 ) -> None:
     """Do what `tune_reward_model` does, with any loss of the two rewards of a pair; arguments and errors are its."""
     if not pairs:
         raise DataError(f"reward model {name}: no preference pairs; raise reward_models.prompts or candidates")
-    groups = group_pairs(pairs, partial(encode_answers, tokenizer))
-    shape = settings.optimiser
-    attach_adapters(model, settings.adapters, seed=seed)
-    optimiser = create_optimiser(model, shape, precision=settings.precision)
-    floors = StepFloors(model, precision=settings.precision, is_adapted=has_adapters(model))
-    plan = plan_batches(groups, steps=settings.steps, batch_pairs=settings.batch_samples, seed=seed)
-    identity = {"pairs": pairs_digest(pairs)}
-    saved = TuningCheckpoints(checkpoints, model, optimiser, recorder, identity, steps=settings.steps, what="a reward model")
-    with orderly_steps(checkpoints):
-        for step in range(saved.resume(), settings.steps):
-            batch, started = [groups[index] for index in plan[step]], perf_counter()
-            optimiser.set_rate(learning_rate(step, steps=settings.steps, settings=shape))
-            optimiser.zero_grad(set_to_none=True)
-            value, accuracy = _accumulate(model, batch, loss=loss, settings=settings, margin_scale=margin_scale)
-            norm = float(nn.utils.clip_grad_norm_(model.parameters(), shape.clip_norm))
-            if not (is_sound_loss(value, saved.losses, spike_limit=settings.spike_limit) and math.isfinite(norm)):
-                reason = f"reward model {name}: loss {value:.4g}, gradient norm {norm:.4g}"
-                saved.stop(step, reason=reason, batch=batch, values={"loss": value, "gradient_norm": norm})
-            optimiser.step()
-            saved.losses = with_loss(saved.losses, value)
-            seconds = {"update": perf_counter() - started, "floor_update": floors.update([group.tree for group in batch], headed=0)}
-            timings = {f"seconds_{part}/{name}": spent for part, spent in seconds.items()} | saved.seconds(name)
-            recorder.metrics({f"{name}/loss": value, f"{name}/accuracy": accuracy, **timings}, step=step)
-            recorder.progress(step + 1, settings.steps, loss=value)
-            if (step + 1) % settings.checkpoint_every == 0 or step + 1 == settings.steps:
-                saved.save(step + 1)
-            stop_here_if_asked(partial(saved.save, step + 1), checkpoints=checkpoints, done=step + 1, total=settings.steps)
-    refuse_unsound(trained_state(model), step=settings.steps, checkpoints=checkpoints)
+    run = ScoreRun(
+        model, group_pairs(pairs, partial(encode_answers, tokenizer)), loss=loss, settings=settings, margin_scale=margin_scale, seed=seed,
+        recorder=recorder, name=name, checkpoints=checkpoints, identity={"pairs": pairs_digest(pairs)}, engine=engine,
+    )  # fmt: skip
+    run.run()
+
+
+class ScoreRun:
+    """One run over a plan of batches of prompts; `model` is changed in place."""
+
+    def __init__(
+        self, model: PreTrainedModel, groups: Sequence[PromptPairs], *, loss: PairLoss, settings: SupervisedSettings, margin_scale: float,
+        seed: int, recorder: Recorder, name: str, checkpoints: CheckpointFolder | None, identity: Mapping[str, str], engine: EngineSettings | None,
+    ) -> None:  # fmt: skip
+        self.groups, self.loss, self.settings, self.margin_scale, self.name = groups, loss, settings, margin_scale, name
+        attach_adapters(model, settings.adapters, seed=seed)
+        self.engine = create_engine(model, settings.optimiser, engine, precision=settings.precision, norm_order="model")
+        ranks = self.engine.ranks
+        self.recorder = recorder if ranks.is_main else SilentRecorder()
+        self.floors = StepFloors(model, precision=settings.precision, is_adapted=has_adapters(model), ranks=ranks.size)
+        self.plan = plan_batches(groups, steps=settings.steps, batch_pairs=settings.batch_samples, seed=seed)
+        self.saved = TuningCheckpoints(checkpoints, self.engine, self.recorder, identity, steps=settings.steps, what="a reward model")
+
+    def run(self) -> None:
+        """Train to the end of the plan."""
+        total, checkpoints = self.settings.steps, self.saved.checkpoints
+        with orderly_steps(checkpoints):
+            for step in range(self.saved.resume(), total):
+                self._step(step)
+                done = step + 1
+                if done % self.settings.checkpoint_every == 0 or done == total:
+                    self.saved.save(done)
+                stop_here_if_asked(partial(self.saved.save, done), checkpoints=checkpoints, done=done, total=total, ranks=self.engine.ranks)
+        self.engine.finish()
+        refuse_unsound(trained_state(self.engine.whole), step=total, checkpoints=self.saved.written)
+
+    def _step(self, step: int) -> None:
+        batch, started, shape = [self.groups[index] for index in self.plan[step]], perf_counter(), self.settings.optimiser
+        value, accuracy = accumulate_gradients(self.engine, batch, loss=self.loss, settings=self.settings, margin_scale=self.margin_scale)
+        if not is_sound_loss(value, self.saved.losses, spike_limit=self.settings.spike_limit):
+            self._stop(step, batch, loss=value, norm=self.engine.gradient_norm())
+        norm = self.engine.step(rate=learning_rate(step, steps=self.settings.steps, settings=shape), clip_norm=shape.clip_norm)
+        if not math.isfinite(norm):
+            self._stop(step, batch, loss=value, norm=norm)
+        self.saved.losses = with_loss(self.saved.losses, value)
+        seconds = {"update": perf_counter() - started, "floor_update": self.floors.update([group.tree for group in batch], headed=0)}
+        timings = {f"seconds_{part}/{self.name}": spent for part, spent in seconds.items()} | self.saved.seconds(self.name)
+        self.recorder.metrics({f"{self.name}/loss": value, f"{self.name}/accuracy": accuracy, **timings}, step=step)
+        self.recorder.progress(step + 1, self.settings.steps, loss=value)
+
+    def _stop(self, step: int, batch: Sequence[PromptPairs], *, loss: float, norm: float) -> NoReturn:
+        reason = f"reward model {self.name}: loss {loss:.4g}, gradient norm {norm:.4g}"
+        self.saved.stop(step, reason=reason, batch=batch, values={"loss": loss, "gradient_norm": norm})
 
 
 def pairs_digest(pairs: Sequence[PreferencePair]) -> str:
@@ -136,18 +168,22 @@ def score_pairs(
     return rewards[0::2], rewards[1::2]
 
 
-def _accumulate(
-    model: PreTrainedModel, batch: Sequence[PromptPairs], *, loss: PairLoss, settings: SupervisedSettings, margin_scale: float
+def accumulate_gradients(
+    engine: Engine, batch: Sequence[PromptPairs], *, loss: PairLoss, settings: SupervisedSettings, margin_scale: float
 ) -> tuple[float, float]:
-    """Add the gradient of a step's mean loss, micro-batch by micro-batch; return that loss and the share of pairs got right."""
+    """Add the gradient of a step's mean loss, pass by pass; return the whole step's loss and the share of pairs got right."""
     count = sum(len(group.chosen) for group in batch)
     loss_sum = accuracy_sum = 0.0
-    for micro in cut_by_tokens(batch, tokens=lambda group: group.tokens, micro_tokens=settings.micro_tokens):
-        rewards = answer_rewards(model, [answer for group in micro for answer in group.answers], precision=settings.precision, recompute=settings.recompute)
-        chosen, rejected = (rewards.index_select(0, positions.to(rewards.device)) for positions in pair_positions(micro))
-        margins = torch.tensor([margin * margin_scale for group in micro for margin in group.margins], device=rewards.device)
-        part = loss(chosen, rejected, margins) / count
-        part.backward()
-        loss_sum += float(part.detach())
-        accuracy_sum += float(pair_accuracy(chosen, rejected).sum())
+    tokens = attrgetter("tokens")
+    for part in engine.passes(batch, tokens=tokens, cut=partial(cut_by_tokens, tokens=tokens, micro_tokens=settings.micro_tokens)):
+        answers = [answer for group in part.items for answer in group.answers]
+        rewards = answer_rewards(engine.model, answers, precision=settings.precision, recompute=settings.recompute)
+        chosen, rejected = (rewards.index_select(0, positions.to(rewards.device)) for positions in pair_positions(part.items))
+        margins = torch.tensor([margin * margin_scale for group in part.items for margin in group.margins], device=rewards.device)
+        mean = loss(chosen, rejected, margins) / count
+        engine.backward(mean, part)
+        if part.is_counted:
+            loss_sum += float(mean.detach())
+            accuracy_sum += float(pair_accuracy(chosen, rejected).sum())
+    loss_sum, accuracy_sum = engine.ranks.total([loss_sum, accuracy_sum])
     return loss_sum, accuracy_sum / count

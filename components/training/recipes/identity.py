@@ -31,11 +31,10 @@ def recipe_identity(recipe: Recipe, *, folder: Path, threads: int) -> dict[str, 
     if isinstance(recipe, PolicyRecipe):
         for source in recipe.reward:
             parts[f"reward {source.label}"] = [digest_file(Path(source.file)), source.function.rpartition(":")[2], source.weight]
-    engine = getattr(recipe, "engine", None)
-    if engine is not None and not engine.is_single:
-        parts["engine.strategy"] = engine.strategy
-        if engine.strategy == "deepspeed":
-            parts["engine.config"] = digest_file(Path(engine.config))
+    if not recipe.engine.is_single:
+        parts["engine.strategy"] = recipe.engine.strategy
+        if recipe.engine.strategy == "deepspeed":
+            parts["engine.config"] = digest_file(Path(recipe.engine.config))
     parts["code"] = _code_digest()
     parts["libraries"] = {name: _version(name) for name in LIBRARIES}
     return parts

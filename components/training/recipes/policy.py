@@ -34,8 +34,9 @@ def run(
     settings = recipe.policy.model_copy(update={"reward_weights": {source.label: source.weight for source in recipe.reward}})
     prompts = encode_lines(tokenizer, inputs.lines, room=model.config.max_position_embeddings - settings.max_new_tokens)
     drawing = policy_sampler(
-        settings.sampler, model, tokenizer, folder=model_folder(Path(recipe.model)), precision=settings.precision, vllm=recipe.vllm, root=Path.cwd()
-    )
+        settings.sampler, model, tokenizer, folder=model_folder(Path(recipe.model)), precision=settings.precision, vllm=recipe.vllm, root=Path.cwd(),
+        is_recorded=settings.recorded_steps,
+    )  # fmt: skip
     with drawing as sampler:
         result = optimise_policy(
             model, prompts, Judge(inputs.lines, inputs.rewards, pass_rate=recipe.pass_rate), sampler=sampler, settings=settings,

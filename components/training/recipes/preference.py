@@ -23,7 +23,7 @@ def run(
     started = perf_counter()
     result = tune_on_preferences(
         model, tokenizer, inputs.training, settings=recipe.preference, seed=recipe.seed, recorder=recorder, checkpoints=checkpoints,
-        validation=inputs.validation or inputs.training,
+        validation=inputs.validation or inputs.training, engine=recipe.engine,
     )  # fmt: skip
     if result.skipped:
         recorder.warning(f"{result.skipped} of {len(inputs.training)} pairs have two equal answers or are longer than the model's context; they were left out")

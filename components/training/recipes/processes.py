@@ -3,7 +3,7 @@
     torchrun --nproc-per-node 2 --no-python .venv/bin/quarkmed train RECIPE      (engine.strategy: ddp | fsdp | deepspeed)
 
 Process 0 records, writes checkpoints and the model; the others run the same training on the same inputs and keep nothing.
-All see one output folder. Kinds without a section `engine` are trained in one process.
+All see one output folder.
 """
 
 import os
@@ -35,12 +35,13 @@ def processes_of(recipe: Recipe) -> Processes:
     Raises:
         SettingsError: the recipe does not ask for them, asks for others, or names no DeepSpeed configuration that can be read.
     """
-    count = int(os.environ.get("WORLD_SIZE", "1"))
-    engine = getattr(recipe, "engine", None)
-    if engine is None or engine.is_single:
+    count, engine = int(os.environ.get("WORLD_SIZE", "1")), recipe.engine
+    if engine.is_single:
         if count > 1:
-            wanted = "set engine.strategy to ddp, fsdp or deepspeed, or start it" if engine else f"a recipe of kind {recipe.kind} is trained in one; start it"
-            raise SettingsError(f"train: the recipe is for one process, and torchrun started {count}: {wanted} as `quarkmed train RECIPE`")
+            raise SettingsError(
+                f"train: the recipe is for one process, and torchrun started {count}: set engine.strategy to ddp, fsdp or deepspeed, "
+                "or start it as `quarkmed train RECIPE`"
+            )
         return Processes()
     if engine.strategy == "deepspeed":
         read_deepspeed_config(Path(engine.config), clip_norm=1.0)

@@ -29,7 +29,7 @@ def run(
     scorer = create_reward_model(model, seed=recipe.seed)
     tune_reward_model(
         scorer, tokenizer, inputs.training, settings=settings, centring=recipe.centring, margin_scale=recipe.margin_scale,
-        seed=recipe.seed, recorder=recorder, name=NAME, checkpoints=checkpoints,
+        seed=recipe.seed, recorder=recorder, name=NAME, checkpoints=checkpoints, engine=recipe.engine,
     )  # fmt: skip
     seconds = perf_counter() - started
     scores = score_pairs(scorer, tokenizer, inputs.training, precision=settings.precision)

@@ -6,7 +6,7 @@ same record, as an undisturbed one.
 
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict
 from time import perf_counter
 from typing import TYPE_CHECKING, Any, NoReturn
 
@@ -35,55 +35,10 @@ from components.training.schedule import learning_rate
 from components.training.selection import Measure
 from components.training.supervised.examples import Example, examples_digest
 from components.training.supervised.loss import mean_loss, micro_batches, summed_loss
+from components.training.supervised.progress import Look, Progress, TuningResult
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
-
-
-
-@dataclass(frozen=True)
-class Look:
-    """A look at held-out data: the loss in nats a target token and, where a measure was given, what it says of the model."""
-
-    step: int
-    loss: float
-    score: float | None = None
-
-    @property
-    def cost(self) -> float:
-        """What the run minimises: the score's negative where there is one, else the loss."""
-        return self.loss if self.score is None else -self.score
-
-
-@dataclass(frozen=True)
-class TuningResult:
-    """How a run went; the loss in nats a target token. `after` is the best look where patience is set, else the last."""
-
-    steps: int
-    tokens: int
-    loss: float
-    before: Look | None
-    after: Look | None
-    skipped: int = 0
-
-
-@dataclass
-class _Progress:
-    """What a checkpoint's state holds besides tensors."""
-
-    step: int = 0
-    tokens: int = 0
-    losses: list[float] = field(default_factory=list)
-    looks: list[Look] = field(default_factory=list)
-
-    @property
-    def best(self) -> Look:
-        """The earliest look of the lowest cost."""
-        return min(self.looks, key=lambda look: look.cost)
-
-    @property
-    def looks_without_gain(self) -> int:
-        return len(self.looks) - 1 - self.looks.index(self.best) if self.looks else 0
 
 
 class SupervisedRun:
@@ -112,7 +67,7 @@ class SupervisedRun:
         self.recorder = recorder if self.engine.ranks.is_main else None
         self.floors = StepFloors(model, precision=settings.precision, is_adapted=has_adapters(model), ranks=self.engine.ranks.size)
         self.watch = Stopwatch("checkpoint")
-        self.progress = _Progress()
+        self.progress = Progress()
         self.best: dict[str, Tensor] = {}
         self.digest = examples_digest(examples, plan) if checkpoints else ""
 
@@ -254,7 +209,7 @@ class SupervisedRun:
             name.removeprefix("best."): value for name, value in checkpoint.tensors.items() if name.startswith("best.")
         }
         saved = checkpoint.state["progress"]
-        self.progress = _Progress(**{**saved, "looks": [Look(**look) for look in saved["looks"]]})
+        self.progress = Progress(**{**saved, "looks": [Look(**look) for look in saved["looks"]]})
         restore_random_states(checkpoint.state["rng"])
 
     def _result(self) -> TuningResult:

@@ -13,7 +13,8 @@ from components.settings.training import SupervisedSettings
 from components.storage.checkpoints import CheckpointFolder
 from components.training.selection import Measure
 from components.training.supervised.examples import Example, chat_examples, text_examples
-from components.training.supervised.loop import SupervisedRun, TuningResult
+from components.training.supervised.loop import SupervisedRun
+from components.training.supervised.progress import TuningResult
 from components.training.supervised.sampling import in_curriculum_order, mixture_plan, shuffled_plan, token_plan
 
 if TYPE_CHECKING:

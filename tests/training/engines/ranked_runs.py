@@ -6,30 +6,44 @@ whose rank 1 is told to stop at a count must save, stop on all ranks, and goes o
 weights at the end) and the record under `<name>/` beside the jobs file.
 """
 
+import contextlib
 import json
 import math
 import os
 import signal
 import sys
+import time
+from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
 from safetensors.torch import save_file
 
-from components.conversations import Message, Sample
+from components.conversations import Message, PreferencePair, Sample
 from components.errors import Diverged, Preempted
 from components.generation.native_sampler import NativeSampler
 from components.modeling.models import create_model, load_model, save_model
 from components.modeling.tokenizers import encode_prompts, train_tokenizer
 from components.recorder import Recorder
+from components.rewards.reward_model import RewardModel, create_reward_model, encode_answers, save_reward_model
 from components.settings.engine import EngineSettings
-from components.settings.training import ModelSettings, OptimiserSettings, PolicySettings, SupervisedSettings
+from components.settings.training import (
+    DirectPreferenceSettings,
+    ModelSettings,
+    OptimiserSettings,
+    PolicySettings,
+    SupervisedSettings,
+)
 from components.storage.checkpoints import CheckpointFolder
 from components.training.engines.creation import create_engine
 from components.training.policy.groups import PolicyPrompt
 from components.training.policy.loop import optimise_policy
 from components.training.preemption import stop_signals
+from components.training.preference import direct, tuning
+from components.training.preference.pairwise import both_orders_loss, tune_pairwise_model
+from components.training.preference.prompt_pairs import group_pairs
 from components.training.supervised.examples import chat_examples
 from components.training.supervised.loss import micro_batches, summed_loss
 from components.training.supervised.tuning import tune
@@ -122,6 +136,66 @@ def policy(folder: Path, engine: EngineSettings, countdown: Countdown, changes: 
     return model
 
 
+def pairs(count: int = 24) -> list[PreferencePair]:
+    """Three a prompt, of unequal lengths."""
+    return [
+        PreferencePair(
+            id=str(number), dimension="honesty", messages=(Message(role="user", content=f"what is {WORDS[number // 3 % 8]}?" * (1 + number // 3 % 2)),),
+            chosen=f"{WORDS[number % 8]} it is" + " gout" * (number % 3), rejected=f"{WORDS[(number + 3) % 8]} is", margin=0.5 * (number % 2),
+        )
+        for number in range(count)
+    ]  # fmt: skip
+
+
+@contextlib.contextmanager
+def counting_steps(module: Any, countdown: Countdown) -> Iterator[None]:
+    """Let a loop's asking for a step's learning rate, which every rank does once a step, move the countdown."""
+    asked = module.learning_rate
+
+    def ask(*given: Any, **named: Any) -> float:
+        countdown.tick()
+        return asked(*given, **named)
+
+    module.learning_rate = ask
+    try:
+        yield
+    finally:
+        module.learning_rate = asked
+
+
+def rewards(folder: Path, engine: EngineSettings, countdown: Countdown, changes: dict[str, Any]) -> Any:
+    """Tune a pointwise reward model, or a pairwise one (`form`)."""
+    language, tokenizer = parts()
+    model = create_reward_model(language, seed=3)
+    form, margin_scale = changes.pop("form", "pointwise"), changes.pop("margin_scale", 1.0)
+    settings = SupervisedSettings.model_validate(
+        {"optimiser": OPTIMISER, "steps": 6, "batch_samples": 7, "micro_tokens": 64, "checkpoint_every": 2, "precision": "float32", **changes}
+    )
+    shared = {
+        "settings": settings, "seed": 3, "recorder": Recorder(folder), "name": "toy",
+        "checkpoints": CheckpointFolder(folder / "checkpoints", key="k"), "engine": engine,
+    }  # fmt: skip
+    with counting_steps(tuning, countdown):
+        if form == "pairwise":
+            tune_pairwise_model(model, tokenizer, pairs(), **shared)
+        else:
+            tuning.tune_reward_model(model, tokenizer, pairs(), centring=0.01, margin_scale=margin_scale, **shared)
+    return model
+
+
+def preference(folder: Path, engine: EngineSettings, countdown: Countdown, changes: dict[str, Any]) -> Any:
+    model, tokenizer = parts()
+    settings = DirectPreferenceSettings.model_validate(
+        {"optimiser": OPTIMISER, "steps": 6, "batch_pairs": 7, "micro_tokens": 64, "validate_every": 3, "checkpoint_every": 2, "precision": "float32", **changes}
+    )
+    with counting_steps(direct, countdown):
+        direct.tune_on_preferences(
+            model, tokenizer, pairs(), settings=settings, seed=3, recorder=Recorder(folder), validation=pairs(9),
+            checkpoints=CheckpointFolder(folder / "checkpoints", key="k"), engine=engine,
+        )  # fmt: skip
+    return model
+
+
 def export(folder: Path, engine: EngineSettings, countdown: Countdown, changes: dict[str, Any]) -> Any:
     """Train three steps, save, and check on every rank that the file holds the live weights."""
     model, tokenizer = parts()
@@ -132,17 +206,35 @@ def export(folder: Path, engine: EngineSettings, countdown: Countdown, changes: 
             trained.backward(summed_loss(trained.model, part.items, precision="float32") / 30, part)
         trained.step(rate=3e-3, clip_norm=0.5)
     refuses_a_spoilt_step(trained, examples)
+    _holds_the_live_weights(trained, lambda: save_model(model, tokenizer, folder / "saved"), lambda: load_model(folder / "saved"))
+    assert not torch.equal(model.lm_head.weight, parts()[0].lm_head.weight)
+    return model
+
+
+def export_rewards(folder: Path, engine: EngineSettings, countdown: Countdown, changes: dict[str, Any]) -> Any:
+    """Do what `export` does with a reward model, one step."""
+    language, tokenizer = parts()
+    model = create_reward_model(language, seed=3)
+    trained = create_engine(model, OptimiserSettings.model_validate(OPTIMISER), engine)
+    settings = SupervisedSettings.model_validate({"optimiser": OPTIMISER, "steps": 1, "micro_tokens": 64, "precision": "float32"})
+    groups = group_pairs(pairs(9), partial(encode_answers, tokenizer))
+    tuning.accumulate_gradients(trained, groups, loss=lambda first, second, _: both_orders_loss(first, second), settings=settings, margin_scale=0.0)
+    assert trained.step(rate=3e-3, clip_norm=0.5) > 0
+    save = partial(save_reward_model, model, tokenizer, folder / "saved", mean=0.0, scale=1.0)
+    _holds_the_live_weights(trained, save, lambda: RewardModel.load(folder / "saved").model)
+    return model
+
+
+def _holds_the_live_weights(trained: Any, save: Callable[[], Any], load: Callable[[], Any]) -> None:
     with trained.gathered() as whole:
         live = {name: value.detach().clone() for name, value in whole.state_dict().items()}
     trained.finish()
     if trained.ranks.is_main:
-        save_model(model, tokenizer, folder / "saved")
+        save()
     trained.ranks.wait()
-    exported = load_model(folder / "saved").state_dict()
+    exported = load().state_dict()
     assert set(exported) == set(live)
     assert all(torch.equal(exported[name], live[name]) for name in live)
-    assert not torch.equal(live["lm_head.weight"], parts()[0].state_dict()["lm_head.weight"])
-    return model
 
 
 def refuses_a_spoilt_step(trained: Any, examples: list[Any]) -> None:
@@ -155,26 +247,38 @@ def refuses_a_spoilt_step(trained: Any, examples: list[Any]) -> None:
     assert all(torch.equal(after[name], value) for name, value in before.items())
 
 
+WORSENED = {  # loop → changes by which a step soon diverges, and a word of what is then said
+    "policy": ({"kl_limit": 1e-7}, "kl_limit"),
+    "rewards": ({"margin_scale": 1e39}, "loss inf"),
+    "preference": ({"beta": 1e39}, "loss is nan"),
+}  # fmt: skip
+
+
 def diverging(folder: Path, engine: EngineSettings, countdown: Countdown, changes: dict[str, Any]) -> Any:
-    """Train with a limit of the KL that the second step passes: every rank must stop."""
+    """Train a loop (`of`) that soon diverges: every rank must stop."""
+    of = changes.pop("of", "policy")
+    worse, word = WORSENED[of]
     try:
-        policy(folder, engine, countdown, {"kl_limit": 1e-7, **changes})
+        LOOPS[of](folder, engine, countdown, worse | changes)
     except Diverged as error:
-        assert "kl_limit" in str(error)
+        assert word in str(error)
         return parts()[0]
     raise AssertionError("the run did not stop")
 
 
-LOOPS = {"supervised": supervised, "policy": policy, "export": export, "diverging": diverging}
+LOOPS = {
+    "supervised": supervised, "policy": policy, "rewards": rewards, "preference": preference, "export": export,
+    "export_rewards": export_rewards, "diverging": diverging,
+}  # fmt: skip
 
 
 def run_job(job: dict[str, Any], folder: Path, *, is_main: bool) -> None:
     """Run a job, and once more where it is killed at a count."""
     engine = EngineSettings.model_validate(job["engine"])
-    loop, work, changes = LOOPS[job["loop"]], folder / job["name"], job.get("settings", {})
+    loop, work = LOOPS[job["loop"]], folder / job["name"]
     if job.get("killed_at") is not None:
         try:
-            loop(work, engine, Countdown(job["killed_at"]), changes)
+            loop(work, engine, Countdown(job["killed_at"]), dict(job.get("settings", {})))
         except Killed:
             pass
         else:
@@ -185,12 +289,12 @@ def run_job(job: dict[str, Any], folder: Path, *, is_main: bool) -> None:
     if job.get("told_at") is not None:
         try:
             with stop_signals(grace_seconds=60.0):
-                loop(work, engine, Countdown(told_at=job["told_at"]), changes)
+                loop(work, engine, Countdown(told_at=job["told_at"]), dict(job.get("settings", {})))
         except Preempted as stopped:
             assert "saved after step" in str(stopped)
         else:
             raise AssertionError(f"{job['name']} did not stop")
-    model = loop(work, engine, Countdown(), changes)
+    model = loop(work, engine, Countdown(), dict(job.get("settings", {})))
     if is_main:
         save_file({name: value.detach().clone().contiguous() for name, value in model.state_dict().items()}, folder / f"{job['name']}.safetensors")
 
@@ -203,8 +307,9 @@ def main() -> None:
     path = Path(sys.argv[1])
     ranks = join_ranks()
     for job in json.loads(path.read_text()):
-        print(job["name"], flush=True)
+        started = time.perf_counter()
         run_job(job, path.parent, is_main=ranks.is_main)
+        print(f"{job['name']}: {time.perf_counter() - started:.1f} s", flush=True)
     torch.distributed.destroy_process_group()
 
 

@@ -14,9 +14,10 @@ from components.errors import DataError, Diverged, Preempted, StorageError
 from components.modeling.tokenizers import encode_samples
 from components.recorder import Recorder, read_record, without_timings
 from components.storage.checkpoints import CheckpointFolder
+from components.training.engines.sharing import Pass
 from components.training.preemption import stop_signals
 from components.training.preference import answer_logprobs
-from components.training.preference.answer_logprobs import encode_whole_answers, reference_logprobs
+from components.training.preference.answer_logprobs import encode_whole_answers, micro_batches, reference_logprobs
 from components.training.preference.direct import tune_on_preferences
 from components.training.preference.prompt_pairs import group_pairs, plan_batches
 
@@ -164,11 +165,22 @@ def test_the_reference_is_scored_in_the_passes_of_the_first_steps(toy_tokenizer,
         return torch.full((sum(len(group.answers) for group in some),), float(len(passes)))
 
     monkeypatch.setattr(answer_logprobs, "answer_logprobs", scored)
-    found = reference_logprobs(None, groups, [[3, 1, 0], [1, 3], [0, 2]], micro_tokens=2 * max(group.tokens for group in groups), precision="float32")
+    most = 2 * max(group.tokens for group in groups)
+    cut = lambda batch: [Pass(part) for part in micro_batches(groups, batch, micro_tokens=most)]  # noqa: E731
+    found = reference_logprobs(None, groups, [[3, 1, 0], [1, 3], [0, 2]], passes=cut, precision="float32")
     # two prompts a pass; a pass with nothing new is left out; prompt 4 stands in no batch
     assert passes == [[3, 1], [0], [0, 2]]
     assert [values.unique().tolist() for values in found[:4]] == [[2.0], [1.0], [3.0], [1.0]]
-    assert found[4].isnan().all() and [len(values) for values in found] == [len(group.answers) for group in groups]
+    assert not found[4].any() and [len(values) for values in found] == [len(group.answers) for group in groups]
+
+
+def test_pairs_that_no_step_comes_to_do_not_stop_a_run_that_is_saved(tmp_path, toy_model, toy_tokenizer, toy_pairs, direct_settings):
+    checkpoints = CheckpointFolder(tmp_path / "checkpoints", key="k")
+    settings = direct_settings(steps=1, batch_pairs=3)
+    result = tune_on_preferences(
+        toy_model(), toy_tokenizer, toy_pairs(12, 1), settings=settings, seed=1, recorder=Recorder(tmp_path), checkpoints=checkpoints
+    )  # their references are unknown: an earlier form kept them as NaN, which a checkpoint refuses
+    assert (result.steps, checkpoints.newest_step()) == (1, 1)
 
 
 def test_an_answer_with_a_control_token_is_refused(toy_tokenizer):

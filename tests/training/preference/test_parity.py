@@ -8,11 +8,13 @@ import torch
 
 from components.conversations import Message, PreferencePair
 from components.rewards.reward_model import create_reward_model, encode_answers
+from components.training.engines.creation import create_engine
+from components.training.engines.sharing import Pass
+from components.training.preference import tuning
 from components.training.preference.answer_logprobs import answer_logprobs, encode_whole_answers, reference_logprobs
 from components.training.preference.bradley_terry import bradley_terry_loss
 from components.training.preference.direct_update import ReferencedPairs, accumulate_gradients
 from components.training.preference.prompt_pairs import group_pairs
-from components.training.preference.tuning import _accumulate
 
 
 @pytest.fixture
@@ -84,7 +86,8 @@ def dense_loss(name, h, beta, epsilon):
 
 def referenced(tokenizer, pairs, reference):
     groups = group_pairs(pairs, partial(encode_whole_answers, tokenizer))
-    return ReferencedPairs(groups, reference_logprobs(reference, groups, [range(len(groups))], micro_tokens=4096, precision="float32"))
+    logprobs = reference_logprobs(reference, groups, [range(len(groups))], passes=lambda batch: [Pass(list(batch))], precision="float32")
+    return ReferencedPairs(groups, logprobs)
 
 
 @pytest.mark.parametrize("supervised_weight", [0.0, 0.7])
@@ -93,7 +96,8 @@ def test_direct_losses_and_gradients_equal_the_dense_formulas(
     policy, reference, tiny_tokenizer, pairs, direct_settings, loss, epsilon, supervised_weight
 ):
     settings = direct_settings(loss=loss, label_smoothing=epsilon, beta=0.2, supervised_weight=supervised_weight)
-    statistics = accumulate_gradients(policy, referenced(tiny_tokenizer, pairs, reference), range(3), settings=settings)
+    scored = referenced(tiny_tokenizer, pairs, reference)
+    statistics = accumulate_gradients(create_engine(policy, settings.optimiser), scored, range(3), settings=settings)
     actual = gradients(policy)
     policy.zero_grad()
 
@@ -133,7 +137,8 @@ def test_micro_batches_change_neither_loss_nor_gradient(policy, reference, tiny_
     for micro_tokens in (64, 100_000):  # every prompt a pass of its own; one pass for all
         policy.zero_grad()
         scored = referenced(tiny_tokenizer, pairs, reference)
-        statistics = accumulate_gradients(policy, scored, range(3), settings=direct_settings(micro_tokens=micro_tokens, supervised_weight=0.5))
+        settings = direct_settings(micro_tokens=micro_tokens, supervised_weight=0.5)
+        statistics = accumulate_gradients(create_engine(policy, settings.optimiser), scored, range(3), settings=settings)
         results.append((statistics.metrics(beta=0.1), gradients(policy)))
     assert results[0][0] == pytest.approx(results[1][0], abs=1e-5)
     assert_same_gradients(results[0][1], results[1][1])
@@ -142,8 +147,8 @@ def test_micro_batches_change_neither_loss_nor_gradient(policy, reference, tiny_
 def test_bradley_terry_loss_and_gradients_equal_the_dense_formula(policy, tiny_tokenizer, pairs, score_settings):
     model = create_reward_model(policy, seed=1)
     groups = group_pairs(pairs, partial(encode_answers, tiny_tokenizer))
-    value, accuracy = _accumulate(
-        model, groups, settings=score_settings(), margin_scale=2.0,
+    value, accuracy = tuning.accumulate_gradients(
+        create_engine(model, score_settings().optimiser), groups, settings=score_settings(), margin_scale=2.0,
         loss=lambda chosen, rejected, margins: bradley_terry_loss(chosen, rejected, margins_P=margins, centring=0.05),
     )  # fmt: skip
     actual = gradients(model)

@@ -18,10 +18,11 @@ from components.recorder import Recorder, read_record, without_timings
 from components.rewards.reward_model import RewardModel, create_reward_model, encode_answers, save_reward_model
 from components.settings.training import ModelSettings, SupervisedSettings
 from components.storage.checkpoints import CheckpointFolder
+from components.training.engines.creation import create_engine
 from components.training.preemption import stop_signals
 from components.training.preference.bradley_terry import bradley_terry_loss, pair_accuracy
 from components.training.preference.prompt_pairs import group_pairs
-from components.training.preference.tuning import _accumulate, score_pairs, tune_reward_model
+from components.training.preference.tuning import accumulate_gradients, score_pairs, tune_reward_model
 
 GOOD, BAD = ("rest", "water", "sleep", "tea"), ("smoke", "beer", "stress", "salt")
 
@@ -87,7 +88,8 @@ def test_micro_batches_change_neither_loss_nor_gradient(tokenizer):
     results = []
     for micro_tokens in (64, 100_000):
         model = reward_model(tokenizer)
-        loss, _ = _accumulate(model, groups, loss=_loss, settings=settings(micro_tokens=micro_tokens), margin_scale=1.0)
+        engine = create_engine(model, settings().optimiser)
+        loss, _ = accumulate_gradients(engine, groups, loss=_loss, settings=settings(micro_tokens=micro_tokens), margin_scale=1.0)
         results.append((loss, torch.cat([parameter.grad.flatten() for parameter in model.parameters() if parameter.grad is not None])))
     assert results[0][0] == pytest.approx(results[1][0], abs=1e-6)
     torch.testing.assert_close(results[0][1], results[1][1], rtol=0, atol=1e-6)

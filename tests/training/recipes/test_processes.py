@@ -37,11 +37,13 @@ def test_torchrun_needs_a_recipe_that_asks_for_it(policy_recipe, launched):
         prepare_recipe(policy_recipe())
 
 
-def test_a_kind_of_one_process_is_refused_under_torchrun(tmp_path, launched):
-    values = {"kind": "reward_model", "model": "m", "data": "d.jsonl", "output": "o", "reward_model": {"steps": 1, "batch_samples": 1, "optimiser": {"learning_rate": 1.0e-3}}}
+@pytest.mark.parametrize("kind", ["supervised", "reward_model", "preference"])
+def test_every_kind_may_ask_for_several(tmp_path, launched, kind):
+    section = {"steps": 1, "optimiser": {"learning_rate": 1.0e-3}}
+    values = {"kind": kind, "model": "m", "data": "d.jsonl", "output": "o", kind: section, "engine": {"strategy": "deepspeed", "config": "own.json"}}
+    (tmp_path / "own.json").write_text(json.dumps(ZERO))
     (tmp_path / "recipe.yaml").write_text(yaml.safe_dump(values))
-    with pytest.raises(SettingsError, match="a recipe of kind reward_model is trained in one; start it as `quarkmed train RECIPE`"):
-        prepare_recipe(tmp_path / "recipe.yaml")
+    assert processes_of(load_recipe(tmp_path / "recipe.yaml")) == Processes(rank=1, count=2, here=2)
 
 
 def test_a_recipe_for_several_needs_torchrun(policy_recipe):

@@ -52,3 +52,21 @@ def test_supervised_recipe_in_parts(model_folder, tmp_path):
     run_recipe(prepare_recipe(tmp_path / "one.yaml"))
     _train_on_two(tmp_path / "two.yaml")
     _assert_same_model(tmp_path / "two", tmp_path / "one")
+
+
+@pytest.mark.parametrize(("kind", "strategy"), [("reward_model", "fsdp"), ("preference", "ddp")])
+def test_a_recipe_of_pairs(model_folder, tmp_path, kind, strategy):
+    words = ("asthma", "angina", "eczema", "gout", "migraine")
+    lines = [{"prompt": f"what is {word}?", "chosen": f"{word} it is", "rejected": "it is gout gout"} for word in words]
+    (tmp_path / "pairs.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    section = {"steps": 5, "micro_tokens": 64, "precision": "float32", "optimiser": {"learning_rate": 5.0e-3, "warmup_steps": 2}}
+    section |= {"reward_model": {"batch_samples": 3}, "preference": {"batch_pairs": 3}}[kind]
+    for name, engine in {"one": {}, "two": {"strategy": strategy}}.items():
+        recipe = {"kind": kind, "model": str(model_folder), "data": "pairs.jsonl", "output": name, "threads": 1, "engine": engine, kind: section}
+        (tmp_path / f"{name}.yaml").write_text(yaml.safe_dump(recipe))
+    run_recipe(prepare_recipe(tmp_path / "one.yaml"))
+    assert f"on each of 2 processes ({strategy})" in _train_on_two(tmp_path / "two.yaml")
+    _assert_same_model(tmp_path / "two", tmp_path / "one")
+    summaries = [json.loads((tmp_path / name / "finished.json").read_text())["summary"] for name in ("one", "two")]
+    shown = [{key: value for key, value in summary.items() if not key.startswith("seconds")} for summary in summaries]
+    assert shown[1] == pytest.approx(shown[0], rel=1e-4, abs=1e-5)
