@@ -118,7 +118,7 @@ def check_runs(root: Path) -> Iterator[Finding]:
     killed = [f"{state.run} was killed{f' in stage {state.stage}' if state.stage else ''}" for state in states if state.outcome == KILLED and not state.is_closed]
     at_work = [state.run for state in states if state.outcome == AT_WORK]
     word = f"a retrain is at work (process {owner})" if owner is not None else f"{', '.join(at_work)} at work" if at_work else "none at work"
-    yield Finding("runs", not killed, f"{len(states)} runs, {word}{_named(killed)}", "run `make retrain`: it closes them and goes on from the last checkpoint" if killed else "")
+    yield Finding("runs", not killed, f"{len(states)} runs, {word}{_named(killed)}", "run `make retrain`: it closes them and goes on from the last checkpoint; `quarkmed reconcile` only closes them" if killed else "")
     if states and states[-1].outcome in ("failed", "stopped"):
         yield Finding("newest run", False, f"{states[-1].run} {states[-1].words}", "mend what it names, then run `make retrain`: it goes on from what was saved")
 
@@ -147,7 +147,7 @@ def check_prefect_runs(root: Path) -> Iterator[Finding]:
     at_work = sum(run_state(folder).outcome == AT_WORK for folder in all_runs(root))
     lost = claimed if at_work == 0 and _owner(root) is None else 0
     says = f"{claimed} runs stand as running{', and none is' if lost else ''}" if claimed else "no run left open"
-    yield Finding("Prefect", not lost, says, "they were killed; the next `make retrain` that has something to do closes them" if lost else "")
+    yield Finding("Prefect", not lost, says, "they were killed: run `quarkmed reconcile`, which closes them" if lost else "")
 
 
 def check_cluster(root: Path) -> Iterator[Finding]:
