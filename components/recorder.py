@@ -24,8 +24,10 @@ TIMING = "seconds_"  # begins the name of every metric that is a timing
 class Recorder:
     """Appends to `<folder>/record.jsonl`; files and tables lie beside it under `files/`."""
 
-    def __init__(self, folder: Path, *, now: Callable[[], float] = time.time) -> None:
+    def __init__(self, folder: Path, *, now: Callable[[], float] = time.time, heard: Callable[[Mapping[str, Any]], None] | None = None) -> None:
+        """Args: heard: is handed every entry as well (the process's log)."""
         self.folder = folder
+        self._heard = heard
         self.path = folder / RECORD
         self._now = now
         self._last_progress = 0.0
@@ -84,14 +86,17 @@ class Recorder:
         line = json.dumps({"time": self._now(), **entry}, ensure_ascii=False) + "\n"
         with self.path.open("a", encoding="utf-8") as stream:
             stream.write(line)
+        if self._heard is not None:
+            self._heard(entry)
 
 
 class SilentRecorder(Recorder):
     """Keeps nothing: what a rank that does not record is given."""
 
-    def __init__(self) -> None:
+    def __init__(self, *, heard: Callable[[Mapping[str, Any]], None] | None = None) -> None:
         self.folder = Path(tempfile.gettempdir())  # named, never written
         self.path = self.folder / RECORD
+        self._heard = heard
         self._now, self._last_progress = time.time, 0.0
 
     def table(self, name: str, rows: list[dict[str, Any]]) -> None:
@@ -108,7 +113,8 @@ class SilentRecorder(Recorder):
         """Keep nothing."""
 
     def _append(self, entry: dict[str, Any]) -> None:
-        pass
+        if self._heard is not None:
+            self._heard(entry)
 
 
 def read_record(folder: Path) -> list[dict[str, Any]]:

@@ -1,7 +1,7 @@
 """The command line `quarkmed`. Nothing heavy is imported until a command runs, so that `--help` answers at once.
 
-Every failure ends in one message and the exit code of its class (components/errors.py); a traceback of anything
-unexpected goes to var/logs/.
+Every failure ends in one line, the last one said, and the exit code of its class (components/errors.py); a traceback of
+anything unexpected goes to var/logs/.
 """
 
 import signal
@@ -63,6 +63,7 @@ def stage(
     """Run one stage here and now, in this process (or under torchrun, on all its processes); what `dvc repro` calls."""
     from components.launch.ranked_stage import execute_ranked_stage, is_launched
     from components.launch.torch_setup import prepare_torch
+    from components.observing.run_log import open_process_log
     from components.pipeline.running import execute_stage
     from components.recorder import read_warnings
     from components.settings.settings import load_settings
@@ -70,6 +71,7 @@ def stage(
 
     root = project_root()
     settings = load_settings(root / "params.yaml")
+    open_process_log()
     prepare_torch(settings.run.threads)
     with stop_signals(signal.SIGTERM, signal.SIGINT, grace_seconds=settings.system.grace_seconds):
         done = (execute_ranked_stage if is_launched() else execute_stage)(name, root=str(root), micro_divisor=micro_divisor)
@@ -94,6 +96,20 @@ def status() -> None:
     from flows.looking import print_status
 
     print_status(project_root())
+
+
+@app.command(epilog="Examples: `quarkmed logs` prints the newest run's; `quarkmed logs 20261125-154018 --stage ift`; `quarkmed logs --level warning`; `quarkmed logs --follow`.")
+def logs(
+    run: Annotated[str | None, typer.Argument(help="a run's id, or its beginning; without: the newest")] = None,
+    stage: Annotated[str | None, typer.Option(help="only lines of this stage")] = None,
+    level: Annotated[str, typer.Option(help="info, warning or error: this and graver")] = "info",
+    follow: Annotated[bool, typer.Option("--follow", help="go on printing until the run ends")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print the lines as they are, JSON")] = False,
+) -> None:
+    """Print what all processes of a run logged, in the order of time: stage, step, and what happened."""
+    from flows.logs_command import logs as print_logs
+
+    print_logs(project_root(), run, stage=stage, level=level, follows=follow, as_json=as_json, console=_wide_console())
 
 
 @app.command(epilog="Examples: `quarkmed history`; `quarkmed history --gate` (with the gate's table of each decision).")
@@ -200,6 +216,17 @@ def doctor(
 
     if not look(project_root(), free_gib=free_gib, as_json=as_json, console=_wide_console()):
         sys.exit(1)
+
+
+@app.command(epilog="Examples: `quarkmed metrics` serves on http://127.0.0.1:9217/metrics until Ctrl-C; `quarkmed metrics --once` prints the page; infra/prometheus/ scrapes it.")
+def metrics(
+    port: Annotated[int, typer.Option(min=0, max=65535, help="to listen on, loopback only; 0: a free one")] = 9217,
+    once: Annotated[bool, typer.Option("--once", help="print the page and end")] = False,
+) -> None:
+    """Serve what Prometheus asks: runs by outcome, stages' seconds and memory, the champion, open promotions, disk."""
+    from flows.metrics_command import metrics as serve_metrics
+
+    serve_metrics(project_root(), port=port, once=once)
 
 
 @app.command()
@@ -374,7 +401,7 @@ def main() -> None:
     try:
         app()
     except QuarkmedError as error:
-        print(f"quarkmed: {error}", file=sys.stderr)
+        print(f"quarkmed: {_one_line(error)}", file=sys.stderr)
         sys.exit(error.exit_code)
     except KeyboardInterrupt:
         print("quarkmed: stopped; run the command again to go on from the last checkpoint", file=sys.stderr)
@@ -385,8 +412,13 @@ def main() -> None:
         from components.launch.failures import classify_failure
 
         known = classify_failure(error)
-        print(f"quarkmed: {known}{_keep_traceback() if type(known) is QuarkmedError else ''}", file=sys.stderr)
+        print(f"quarkmed: {_one_line(known)}{_keep_traceback() if type(known) is QuarkmedError else ''}", file=sys.stderr)
         sys.exit(known.exit_code)
+
+
+def _one_line(error: Exception) -> str:
+    """Return an error's words as one line, so that the last line said names the cause however many the words had."""
+    return " ".join(line.strip() for line in str(error).splitlines() if line.strip())
 
 
 def _keep_traceback() -> str:

@@ -19,6 +19,7 @@ from components.pipeline.events import read_events, stage_endings
 from components.pipeline.live_progress import last_progress
 
 PERIOD_SECONDS = 0.4
+PICTURE_SECONDS = 1.0  # drawing 19 stages takes some 10 ms of a core that a stage may want
 STYLES = {"ran": "green", "resumed": "green", "restored": "cyan", "skipped": "dim", "running": "bold yellow", "failed": "bold red", "stopped": "yellow", "waiting": "dim"}
 
 
@@ -46,9 +47,9 @@ class LiveDisplay:
                 self._say_lines()
             self._say_lines()
             return
-        with Live(console=self.console, refresh_per_second=4, transient=True) as live:
-            while not self._stop.wait(PERIOD_SECONDS):
-                live.update(render_run(read_events(self.folder), now=time.time()))
+        with Live(console=self.console, auto_refresh=False, transient=True) as live:
+            while not self._stop.wait(PICTURE_SECONDS):
+                live.update(render_run(read_events(self.folder), now=time.time()), refresh=True)
 
     def _say_lines(self) -> None:
         for event in read_events(self.folder):

@@ -127,17 +127,44 @@ def check_withdrawals(root: Path) -> Iterator[Finding]:
 
 
 def check_runs(root: Path) -> Iterator[Finding]:
-    """Look for runs that began and never ended while none is at work."""
-    from components.pipeline.events import read_events
-    from flows.run_folder import RUNS
+    """Look for runs that were killed and that no later one closed, and at what the newest ended with."""
+    from flows.run_folder import all_runs
+    from flows.run_states import AT_WORK, KILLED, run_state
 
-    owner = _owner(root)
-    folders = sorted(path for path in (root / RUNS).glob("*") if path.is_dir() and not path.is_symlink())
-    unended = [folder.name for folder in folders if not any(event["kind"] == "end" for event in read_events(folder))]
-    if owner is not None:
-        yield Finding("runs", True, f"a retrain is at work (process {owner})")
+    owner, states = _owner(root), [run_state(folder) for folder in all_runs(root)]
+    killed = [f"{state.run} was killed{f' in stage {state.stage}' if state.stage else ''}" for state in states if state.outcome == KILLED and not state.is_closed]
+    at_work = [state.run for state in states if state.outcome == AT_WORK]
+    word = f"a retrain is at work (process {owner})" if owner is not None else f"{', '.join(at_work)} at work" if at_work else "none at work"
+    yield Finding("runs", not killed, f"{len(states)} runs, {word}{_named(killed)}", "run `make retrain`: it closes them and goes on from the last checkpoint; `quarkmed reconcile` only closes them" if killed else "")
+    if states and states[-1].outcome in ("failed", "stopped"):
+        yield Finding("newest run", False, f"{states[-1].run} {states[-1].words}", "mend what it names, then run `make retrain`: it goes on from what was saved")
+
+
+def check_logs(root: Path) -> Iterator[Finding]:
+    """Say what the logs of all runs take."""
+    from flows.retention import MEBIBYTE, log_bytes
+    from flows.run_folder import all_runs
+
+    limit, sizes = load_settings(root / "params.yaml").system.kept_logs_mib, [log_bytes(folder) for folder in all_runs(root)]
+    total = sum(sizes) / MEBIBYTE
+    to_do = "the next run that finishes removes the oldest; lower system.kept_logs_mib, or remove runs/*/logs by hand"
+    yield Finding("logs", total <= limit, f"{total:.1f} MiB in {len(sizes)} runs, of {limit:g} at most", "" if total <= limit else to_do)
+
+
+def check_prefect_runs(root: Path) -> Iterator[Finding]:
+    """Compare what Prefect has as running with what runs."""
+    from flows.prefect_states import claimed_runs
+    from flows.run_folder import all_runs
+    from flows.run_states import AT_WORK, run_state
+
+    claimed = claimed_runs(root)
+    if claimed is None:
+        yield Finding("Prefect", True, "has no database yet")
         return
-    yield Finding("runs", not unended, f"{len(folders)} runs, none at work{_named([f'{name} was killed' for name in unended])}", "run `make retrain`: it goes on from the last checkpoint, and `quarkmed reconcile` ends their records" if unended else "")
+    at_work = sum(run_state(folder).outcome == AT_WORK for folder in all_runs(root))
+    lost = claimed if at_work == 0 and _owner(root) is None else 0
+    says = f"{claimed} runs stand as running{', and none is' if lost else ''}" if claimed else "no run left open"
+    yield Finding("Prefect", not lost, says, "they were killed: run `quarkmed reconcile`, which closes them" if lost else "")
 
 
 def check_cluster(root: Path) -> Iterator[Finding]:
@@ -196,5 +223,5 @@ def _named(items: list[str]) -> str:
 
 CHECKS = {
     "versions": check_versions, "git": check_git, "services": check_services, "registry": check_registry, "data": check_data,
-    "withdrawn": check_withdrawals, "runs": check_runs, "cluster": check_cluster,
+    "withdrawn": check_withdrawals, "runs": check_runs, "logs": check_logs, "prefect": check_prefect_runs, "cluster": check_cluster,
 }  # fmt: skip

@@ -47,6 +47,7 @@ def print_status(root: Path) -> None:
     from components.registry.journal import open_journal
     from flows.own_workspaces import is_held, workspace_notes
     from flows.run_folder import running_process
+    from flows.run_states import newest_state
     from flows.service_commands import all_services, service_word
     from flows.summary import read_or
 
@@ -61,6 +62,10 @@ def print_status(root: Path) -> None:
     if summary:
         ran = [stage["name"] for stage in summary["stages"] if stage["status"] in ("ran", "resumed")]
         print(f"last run    {summary['run']}: {summary['wall_seconds']:.0f} s, ran {', '.join(ran) or 'no stage'}")
+    newest = newest_state(root)
+    if newest is not None and newest.outcome != "finished":
+        advice = "" if newest.outcome == "at work" else "; `quarkmed retrain` goes on from what was saved"
+        print(f"newest      {newest.run}: {newest.words}{advice}")
     champion = open_journal(root).champion(load_settings(root / "params.yaml").system.model_name)
     print(f"champion    {f'{champion.model} version {champion.version} since {_moment(champion.time)}' if champion else 'none yet'}")
 

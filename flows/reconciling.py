@@ -10,7 +10,6 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from components.errors import UserError
-from components.pipeline.events import RunEvents, read_events
 from components.registry.card_keeping import keep_card
 from components.registry.journal import open_journal
 from components.registry.promotion import CHAMPION, recover
@@ -19,7 +18,8 @@ from components.settings.settings import load_settings
 from components.tracking.dead_runs import close_dead_runs
 from components.tracking.tracking_store import FOLDER as MLFLOW
 from components.tracking.tracking_store import open_client
-from flows.run_folder import RUNS, running_process, workspace_lock
+from flows.run_folder import running_process, workspace_lock
+from flows.run_states import end_killed_runs
 from flows.services import is_healthy, prefect_service
 from tasks.flow_processes import dead_flow_runs, forget_flow_run
 
@@ -36,7 +36,7 @@ def reconcile_all(root: Path, *, elsewhere: bool = False) -> list[str]:
             said.append(f"a retrain is at work here (process {owner}): runs that name no process are left alone")
         said += close_dead_runs(str(root), takes_unnamed=owner is None, elsewhere=elsewhere)
         if owner is None:
-            said += close_run_folders(root)
+            said += close_run_folders(root, elsewhere=elsewhere)
         said += close_flow_runs(root, elsewhere=elsewhere, takes_unnamed=owner is None)
     return said
 
@@ -58,14 +58,9 @@ def reconcile_promotions(root: Path) -> list[str]:
     return said
 
 
-def close_run_folders(root: Path) -> list[str]:
+def close_run_folders(root: Path, *, elsewhere: bool = False) -> list[str]:
     """End the event logs of runs that were killed; only the holder of the folder's lock may call it."""
-    said = []
-    for folder in sorted(path for path in (root / RUNS).glob("*") if path.is_dir() and not path.is_symlink()):
-        if not any(event["kind"] == "end" for event in read_events(folder)):
-            RunEvents(folder).end("killed")
-            said.append(f"ended run {folder.name}: it was killed")
-    return said
+    return [f"ended run {state.run}: it was killed" for state in end_killed_runs(root, elsewhere=elsewhere)]
 
 
 def close_flow_runs(root: Path, *, elsewhere: bool, takes_unnamed: bool) -> list[str]:

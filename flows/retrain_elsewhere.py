@@ -9,6 +9,7 @@ from prefect.exceptions import TerminationSignal
 from prefect.runtime import flow_run
 
 from components.errors import Preempted
+from components.launch.failures import classify_failure
 from components.launch.launcher import RoutingLauncher
 from components.pipeline.events import RunEvents
 from components.pipeline.own_workspace import check_out_data
@@ -62,15 +63,16 @@ def _retrain(place: OwnWorkspace, request: RetrainRequest, *, table: str) -> str
         place.folder, run=place.run, settings=place.settings, log=folder / "logs" / "stages.log", table=table, tell=lambda sentence: RunEvents(folder).note(sentence)
     )
     session = open_session(place.folder, place.run, launcher, from_stage=request.first_anew)
-    outcome = "failed"
+    outcome, cause = "failed", ""
     try:
         decision = bring_up_to_date(session, profile=request.profile, is_new_workspace=True)
         outcome = "finished"
     except BaseException as error:
         outcome = "stopped" if isinstance(error, Preempted) or not isinstance(error, Exception) else "failed"
+        cause = str(classify_failure(error)) if isinstance(error, Exception) else type(error).__name__
         raise
     finally:
-        session.events.end(outcome)
+        session.events.end(outcome, cause=cause)
     keep_ended_run(place.folder, place.run, profile=request.profile, started=started, now=time.time())
     keep_reports(place.folder, place.run)
     place.is_kept = bool(unreplayed_reports(place.folder))

@@ -20,8 +20,10 @@ from components.pipeline.events import RunEvents
 from components.pipeline.running import STAGE_TABLE
 from components.settings.settings import Settings, load_settings
 from flows.display import LiveDisplay
+from flows.retention import sweep_runs
 from flows.retrain_request import RetrainRequest
 from flows.run_folder import new_run_id, run_folder, running_process, workspace_lock
+from flows.run_states import end_killed_runs
 
 
 @dataclass(frozen=True)
@@ -46,6 +48,7 @@ def run_retrain(root: Path, *, console: Console, stage_table: str = STAGE_TABLE,
     settings = _settings(root, asked)
     with workspace_lock(root):
         signal.signal(signal.SIGTERM, _stop)
+        _say_killed_runs(console, root)
         decided = nothing_to_do(root, settings)
         if decided is not None:
             _say_nothing_to_do(console, root, decided, seconds=time.time() - started)
@@ -53,6 +56,7 @@ def run_retrain(root: Path, *, console: Console, stage_table: str = STAGE_TABLE,
         place = Place(root, root, new_run_id(started), settings)
         _run_flow(place, console=console, stage_table=stage_table, profile=profile)
         _report(root, place.run, console=console, profile=profile, started=started)
+        sweep_runs(root, settings.system)
 
 
 @dataclass(frozen=True)
@@ -119,6 +123,7 @@ def nothing_to_do(root: Path, settings: Settings) -> dict[str, Any] | None:
 
 
 def _run_flow(place: Place, *, console: Console, stage_table: str, profile: str) -> None:
+    from components.launch.failures import classify_failure
     from components.launch.launcher import RoutingLauncher
     from flows.services import is_healthy, prefect_service, start_service, wait_until_healthy
 
@@ -131,7 +136,7 @@ def _run_flow(place: Place, *, console: Console, stage_table: str, profile: str)
     launcher = RoutingLauncher(
         place.folder, run=place.run, settings=settings, log=folder / "logs" / "stages.log", table=stage_table, tell=lambda sentence: RunEvents(folder).note(sentence)
     )
-    events, outcome = RunEvents(folder), "failed"
+    events, outcome, cause = RunEvents(folder), "failed", ""
     try:
         with LiveDisplay(folder, console=console):
             events.phase("starting the Prefect server")
@@ -142,9 +147,10 @@ def _run_flow(place: Place, *, console: Console, stage_table: str, profile: str)
             outcome = "finished"
     except BaseException as error:
         outcome = "stopped" if isinstance(error, (KeyboardInterrupt, Preempted)) else "failed"
+        cause = str(classify_failure(error)) if isinstance(error, Exception) else type(error).__name__
         raise
     finally:
-        events.end(outcome)
+        events.end(outcome, cause=cause)
         launcher.close()
         if started_here or _is_for_one_run(place.project, service):
             _stop_server(place.project, service)
@@ -212,6 +218,12 @@ def _report(root: Path, run: str, *, console: Console, profile: str, started: fl
     summary = keep_ended_run(root, run, profile=profile, started=started, now=time.time())
     notes = [event["text"] for event in read_events(run_folder(root, run)) if event["kind"] == "note"]
     print_report(console, root, summary, notes=notes)
+
+
+def _say_killed_runs(console: Console, root: Path) -> None:
+    """Close the runs that were killed, and say so."""
+    for state in end_killed_runs(root):
+        console.print(f"note: run {state.run} was killed{f' in stage {state.stage}' if state.stage else ''}; this one goes on from what it saved", highlight=False)
 
 
 def _say_nothing_to_do(console: Console, root: Path, decided: dict[str, Any], *, seconds: float) -> None:

@@ -25,6 +25,16 @@ def run_folder(root: Path, run: str) -> Path:
     return root / RUNS / run
 
 
+def all_runs(root: Path) -> list[Path]:
+    """Return the folders of the runs, oldest first (a run's id begins with its time)."""
+    return sorted(path for path in (root / RUNS).glob("*") if path.is_dir() and not path.is_symlink())
+
+
+def newest_run(root: Path) -> Path | None:
+    """Return the folder of the run that began last, None where there is none."""
+    return next(reversed(all_runs(root)), None)
+
+
 def point_latest(root: Path, run: str) -> None:
     """Let runs/latest lead to a run, in one step."""
     link, temporary = root / RUNS / "latest", root / RUNS / f".latest-{os.getpid()}"

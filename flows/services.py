@@ -69,6 +69,7 @@ def prefect_environment(root: Path, port: int) -> dict[str, str]:
         "PREFECT_HOME": str(root / "var" / "prefect"),
         "PREFECT_API_URL": f"http://127.0.0.1:{port}/api",
         "PREFECT_SERVER_ANALYTICS_ENABLED": "false",
+        "PREFECT_SERVER_METRICS_ENABLED": "true",
         "PREFECT_CLI_COLORS": "false",
         "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
         "PREFECT_LOGGING_TO_API_WHEN_MISSING_FLOW": "ignore",

@@ -13,6 +13,7 @@ LAYERS = [
     {"curation", "knowledge", "retrieval", "cases", "rewards"},
     {"instructions", "answers", "prompts", "training", "evaluation", "sizing"},
     {"mixture"},
+    {"observing"},
     {"tracking", "registry", "pipeline", "launch"},
     {"provenance"},
 ]

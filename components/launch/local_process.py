@@ -16,6 +16,7 @@ from typing import IO, Any
 
 from components.errors import Preempted, QuarkmedError
 from components.launch.failures import rebuild_failure
+from components.observing.run_log import log_environment
 
 STOP_SECONDS = 20.0
 GRACE_SECONDS = 20.0
@@ -33,7 +34,7 @@ class LocalProcess:
         """Args: grace_seconds: what a training step and its checkpoint may take when the process is told to stop."""
         self.root = root
         self.log = log
-        self._environment = {**os.environ, **(environment or {})}
+        self._environment = {**os.environ, **log_environment(log), **(environment or {})}
         self._niceness = niceness
         self._grace_seconds = grace_seconds
         self._process: subprocess.Popen[str] | None = None

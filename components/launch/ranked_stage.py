@@ -15,6 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import SettingsError
+from components.observing.stage_watch import watched_stage
 from components.pipeline.graph import StageRow, load_graph
 from components.pipeline.running import (
     STAGE_TABLE,
@@ -26,6 +27,7 @@ from components.pipeline.running import (
 )
 from components.pipeline.smaller_passes import smaller_passes
 from components.pipeline.stage_key import stage_inputs, stage_key
+from components.pipeline.withheld_words import withheld_words
 from components.recorder import SilentRecorder
 from components.settings.settings import Settings, load_settings
 from components.stage import StageContext
@@ -69,11 +71,13 @@ def follow_stage(row: StageRow, *, root: Path, settings: Settings, table: str = 
     key = stage_key(stage_inputs(root, row, settings))
     if finished_run(root, row, key) is not None:
         return
-    with tempfile.TemporaryDirectory() as scratch:
+    folder, rank = work_folder(root, row.name, key), int(os.environ["RANK"])
+    watch = watched_stage(row.name, folder, sample_seconds=settings.system.sample_seconds, rank=rank)
+    with tempfile.TemporaryDirectory() as scratch, watch as heard, withheld_words(row):
         stage_function(row.name, table)(
             FollowerContext(
                 name=row.name, root=root, all_settings=smaller_passes(settings, micro_divisor), parameters=row.parameters, inputs=row.inputs, outputs=row.outputs,
-                recorder=SilentRecorder(), checkpoints=ReadCheckpoints(work_folder(root, row.name, key) / "checkpoints", key=key),
+                recorder=SilentRecorder(heard=heard), checkpoints=ReadCheckpoints(folder / "checkpoints", key=key),
                 store=open_store(root, settings), scratch=Path(scratch),
             )
         )  # fmt: skip

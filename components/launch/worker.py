@@ -20,6 +20,7 @@ from typing import Any
 
 from components.errors import EXIT_PREEMPTED, Preempted
 from components.launch.failures import describe_failure
+from components.observing.run_log import open_process_log, process_log
 from components.training.preemption import stop_signals
 
 PR_SET_PDEATHSIG = 1
@@ -31,6 +32,7 @@ def main() -> None:
     if dies_with_thread:
         ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
     signal.signal(signal.SIGINT, signal.SIG_IGN)
+    open_process_log()
     requests: queue.Queue[dict[str, Any]] = queue.Queue()
     threading.Thread(target=_read_requests, args=(requests,), daemon=True).start()
     with os.fdopen(answer_fd, "w", encoding="utf-8") as answers, stop_signals(grace_seconds=grace_seconds) as heard:
@@ -54,7 +56,10 @@ def _answer(request: dict[str, Any]) -> dict[str, Any]:
         value = getattr(importlib.import_module(module), name)(**request["arguments"])
         return {"id": request["id"], "value": value}
     except BaseException as error:
-        return {"id": request["id"], **describe_failure(error)}
+        described, log = describe_failure(error), process_log()
+        if log is not None:
+            log.write("request failed", level="error", function=request["function"], error=described["error"])
+        return {"id": request["id"], **described}
 
 
 if __name__ == "__main__":

@@ -1,17 +1,19 @@
 """What happens in a run, appended as JSON lines to runs/<id>/events.jsonl; the display, `status` and the summary read it.
 
 Lines: {"time", "kind": "plan"|"stage"|"phase"|"note"|"decision"|"end", …}. A stage appears with status `running` and
-again with how it ended; its folder leads to its record.
+again with how it ended; its folder leads to its record. The flow's log, runs/<id>/logs/flow.jsonl, says the same.
 """
 
 import json
 import os
+import socket
 import time
 from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
 
+from components.observing.run_log import SUFFIX, Level, RunLog
 from components.pipeline.plan import PlannedStage
 
 EVENTS = "events.jsonl"
@@ -24,6 +26,7 @@ class RunEvents:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.path = folder / EVENTS
+        self.log = RunLog(folder / "logs" / f"flow{SUFFIX}", run=folder.name)
         folder.mkdir(parents=True, exist_ok=True)
 
     def plan(self, stages: list[PlannedStage]) -> None:
@@ -46,13 +49,31 @@ class RunEvents:
         """Note the promotion decision."""
         self._append({"kind": "decision", **decision})
 
-    def end(self, outcome: str) -> None:
-        """Note how the run ended: finished, failed or stopped."""
-        self._append({"kind": "end", "outcome": outcome})
+    def end(self, outcome: str, *, cause: str = "") -> None:
+        """Note how the run ended (finished, failed, stopped or killed) and, where it did not finish, why."""
+        self._append({"kind": "end", "outcome": outcome, "cause": cause})
 
     def _append(self, entry: Mapping[str, Any]) -> None:
         with self.path.open("a", encoding="utf-8") as stream:
-            stream.write(json.dumps({"time": time.time(), "pid": os.getpid(), **entry}, ensure_ascii=False) + "\n")
+            stream.write(json.dumps({"time": time.time(), "pid": os.getpid(), "host": socket.gethostname(), **entry}, ensure_ascii=False) + "\n")
+        _write_log(self.log, entry)
+
+
+def _write_log(log: RunLog, entry: Mapping[str, Any]) -> None:
+    """Write an event to the flow's log; of plan and decision what fits a line."""
+    kind, how = entry["kind"], str(entry.get("status", entry.get("outcome", "")))
+    level: Level = "error" if how == "failed" else "warning" if how in ("stopped", "killed") else "info"
+    if kind == "stage":
+        log.write(f"stage {how}", level=level, stage=entry["name"], text=entry["reason"], seconds=entry["seconds"])
+    elif kind == "end":
+        log.write(f"run {how}", level=level, text=entry["cause"])
+    elif kind == "plan":
+        actions = [stage["action"] for stage in entry["stages"]]
+        log.write("plan", **{action: actions.count(action) for action in ("run", "maybe", "skip")})
+    elif kind == "decision":
+        log.write("decision", decision=entry.get("decision"), version=entry.get("version"))
+    else:
+        log.write(kind, text=entry.get("text", ""))
 
 
 def read_events(folder: Path) -> list[dict[str, Any]]:

@@ -1,6 +1,7 @@
 """Run one stage's function where it stands: build its context, keep its work folder, say how it ended.
 
     var/work/<stage>/<key>/record.jsonl, files/   what the stage wants seen
+    var/work/<stage>/<key>/usage.jsonl           what it used: memory, processor, GPU, energy
     var/work/<stage>/<key>/checkpoints/           progress, gone when the stage has ended
     var/work/<stage>/<key>/finished.json          written last: seconds and the digests of the outputs
 
@@ -17,11 +18,13 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import DataError, SettingsError, StorageError
+from components.observing.stage_watch import watched_stage
 from components.pipeline.durations import note_duration
 from components.pipeline.graph import StageRow, load_graph
 from components.pipeline.outputs import replaced_outputs
 from components.pipeline.smaller_passes import smaller_passes, what_was_done
 from components.pipeline.stage_key import path_digest, stage_inputs, stage_key
+from components.pipeline.withheld_words import withheld_words
 from components.recorder import Recorder, read_record
 from components.settings.settings import Settings, load_settings
 from components.stage import StageContext
@@ -74,15 +77,16 @@ def run_stage(row: StageRow, *, root: Path, settings: Settings, function: Callab
         return done
     folder = work_folder(root, row.name, key)
     started, position = time.monotonic(), _prepare_folder(folder)
-    context = StageContext(
-        name=row.name, root=root, all_settings=smaller_passes(settings, micro_divisor), parameters=row.parameters, inputs=row.inputs, outputs=row.outputs,
-        recorder=Recorder(folder), checkpoints=CheckpointFolder(folder / "checkpoints", key=key), store=open_store(root, settings),
-    )  # fmt: skip
-    with replaced_outputs(root, row), context.checkpoints:
-        function(context)
-        if micro_divisor > 1:
-            context.recorder.warning(what_was_done(micro_divisor))
-        outputs = {path: path_digest_of_output(root, row, path) for path in row.outputs}
+    with watched_stage(row.name, folder, sample_seconds=settings.system.sample_seconds) as heard, withheld_words(row):
+        context = StageContext(
+            name=row.name, root=root, all_settings=smaller_passes(settings, micro_divisor), parameters=row.parameters, inputs=row.inputs, outputs=row.outputs,
+            recorder=Recorder(folder, heard=heard), checkpoints=CheckpointFolder(folder / "checkpoints", key=key), store=open_store(root, settings),
+        )  # fmt: skip
+        with replaced_outputs(root, row), context.checkpoints:
+            function(context)
+            if micro_divisor > 1:
+                context.recorder.warning(what_was_done(micro_divisor))
+            outputs = {path: path_digest_of_output(root, row, path) for path in row.outputs}
     is_resumed = _settle_record(folder, position)
     seconds = time.monotonic() - started
     write_json(folder / FINISHED, {"name": row.name, "key": key, "seconds": seconds, "is_resumed": is_resumed, "outputs": outputs})

@@ -22,6 +22,9 @@ class SystemSettings(Section):
     grace_seconds: float = Field(
         default=20.0, gt=0, description="seconds a step and its checkpoint may take once the run is told to stop; below what the machine's own grace leaves (Kubernetes: 30)"
     )
+    sample_seconds: float = Field(default=5.0, ge=0, description="seconds between samples of memory, processor, GPU and energy while a stage runs; 0: none")
+    kept_runs: int = Field(default=50, ge=1, description="runs whose folder stays whole; of older ones the logs go, and all of those that never finished")
+    kept_logs_mib: float = Field(default=1024.0, gt=0, description="MiB the logs of all runs may take; the oldest go first")
     promote: str = Field(default="auto", pattern="^(auto|ask|never)$", description="auto: the gate decides; ask: a person, of what passed the gate; never: nobody")
     kept_workspaces: int = Field(default=5, ge=0, description="workspaces of runs that failed or were killed, kept to go on in; older ones are swept")
     kept_workspace_days: float = Field(default=7.0, ge=0, description="days such a workspace is kept after it was last worked in")

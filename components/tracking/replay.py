@@ -1,4 +1,4 @@
-"""Replay a stage's record into a nested MLflow run: once, whatever is killed or repeated.
+"""Replay a stage's record, and beside it what it used (`system/…`), into a nested MLflow run: once, whatever is killed or repeated.
 
 A stage run is found again by its tag `quarkmed.stage_key`. It counts when its tag `quarkmed.replayed` is set, which is
 the last thing written; a run without it is what a kill left behind and is deleted first.
@@ -11,9 +11,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.observing.usage import SystemPoint, stage_usage, system_points
 from components.recorder import read_record
 from components.storage.files import write_json
-from components.tracking.record_reading import flat_parameters, metric_points, record_span
+from components.tracking.record_reading import MetricPoint, flat_parameters, metric_points, record_span
 from components.tracking.tracking_store import FOLDER, experiment_id, open_client, sole_writer
 
 if TYPE_CHECKING:
@@ -107,8 +108,11 @@ def _replay(client: "MlflowClient", experiment: str, parent: str, stage: StageRe
     tags = {"mlflow.parentRunId": parent, "quarkmed.stage_key": stage.key, "quarkmed.stage": stage.name}
     run_id = str(client.create_run(experiment, start_time=start or None, run_name=stage.name, tags=tags).info.run_id)
     _log_parameters(client, run_id, flat_parameters(stage.parameters))
-    points = [{"name": item.name, "value": item.value, "time": item.milliseconds, "step": item.step} for item in metric_points(entries)]
-    _log_metrics(client, run_id, points)
+    folder = Path(stage.folder)
+    _log_metrics(client, run_id, [*_points(metric_points(entries)), *_points(system_points(folder))])
+    if (usage := stage_usage(folder)) is not None:
+        for name, value in usage.rounded().items():
+            client.set_tag(run_id, f"quarkmed.used.{name}", "not told" if value is None else str(value))
     _log_inputs(client, run_id, stage)
     _log_files(client, run_id, stage, root)
     notes = [entry["text"] for entry in entries if entry["kind"] in ("note", "warning")]
@@ -128,6 +132,10 @@ def _take_over(client: "MlflowClient", mlflow_run: str, tags: Mapping[str, str])
 
 def _find(client: "MlflowClient", experiment: str, tag: str, value: str) -> list[Any]:
     return list(client.search_runs([experiment], filter_string=f"tags.`{tag}` = '{value}'", max_results=10))
+
+
+def _points(items: Iterable[MetricPoint | SystemPoint]) -> list[dict[str, Any]]:
+    return [{"name": item.name, "value": item.value, "time": item.milliseconds, "step": item.step} for item in items]
 
 
 def _log_parameters(client: "MlflowClient", run_id: str, parameters: Mapping[str, str]) -> None:

@@ -1,8 +1,9 @@
 """Quick stages of the fake project: each does a little of what the real one does, and can be told to fail.
 
-`faults.txt` in the project's folder holds lines "<stage> <fault>": kill, error, bug, edit, slow; a fault acts once.
+`faults.txt` in the project's folder holds lines "<stage> <moment> <fault>": kill, die, error, bug, full, edit, slow; a fault acts once.
 """
 
+import errno
 import json
 import os
 import signal
@@ -96,6 +97,8 @@ def act_out_fault(context: StageContext, moment: str) -> None:
         raise DataError("data/notes.txt:1: a bad word; remove it")
     if fault == "bug":
         raise ZeroDivisionError("a mistake in the code")
+    if fault == "full":
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), "models/ift.json")
     if fault == "edit":
         (context.root / "recipes" / "training.py").write_text("FACTOR = 3\n")
     if fault == "slow":

@@ -1,5 +1,7 @@
 """What a person sees: rendered from events and records alone."""
 
+import io
+import time
 from pathlib import Path
 
 from rich.console import Console
@@ -8,7 +10,7 @@ from components.pipeline.events import RunEvents, read_events
 from components.pipeline.live_progress import last_progress
 from components.pipeline.plan import PlannedStage
 from components.recorder import Recorder
-from flows.display import render_run, time_left_text
+from flows.display import LiveDisplay, render_run, time_left_text
 from flows.end_report import claim_text
 from flows.run_folder import point_latest, workspace_lock
 from flows.summary import write_summary
@@ -36,6 +38,21 @@ def test_the_picture_shows_every_stage_the_bar_with_its_loss_and_the_time_left(t
     # 20 s for 50 of 150 steps: 40 s for the other 100. All that is left: 60 s of ift last time less 20 s.
     assert "50/150" in picture and "loss 1.234" in picture and "40 s left" in picture
     assert lines[2][:2] == ["sft", "waiting"] and "about 40 s left" in picture
+
+
+def test_on_a_terminal_the_picture_is_drawn_again_as_events_come(tmp_path, monkeypatch):
+    monkeypatch.setattr("flows.display.PICTURE_SECONDS", 0.02)
+    events, out = RunEvents(tmp_path), io.StringIO()
+    with LiveDisplay(tmp_path, console=Console(file=out, force_terminal=True, width=100)):
+        events.plan(PLAN)
+        events.stage("ift", "running", reason="never ran")
+        deadline = time.monotonic() + 10
+        while "running" not in out.getvalue() and time.monotonic() < deadline:
+            time.sleep(0.02)
+        events.stage("ift", "failed", reason="a bad word")
+        while "a bad word" not in out.getvalue() and time.monotonic() < deadline:
+            time.sleep(0.02)
+    assert "running" in out.getvalue() and "a bad word" in out.getvalue()
 
 
 def test_time_left_is_not_guessed_where_a_stage_never_ran():

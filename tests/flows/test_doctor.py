@@ -1,18 +1,30 @@
 """`quarkmed doctor`: each fault is one line that is not ok and says what to do; a sound project has none."""
 
+import contextlib
 import importlib.metadata
 import json
 import shutil
+import sqlite3
 from pathlib import Path
 
 import pytest
+import yaml
 
 from components.curation.withdrawn import Withdrawal, add_withdrawals
 from components.pipeline.events import RunEvents
 from components.provenance.purge_journal import PurgeJournal
 from components.provenance.stored_copies import Copy
 from flows import doctor_checks
-from flows.doctor_checks import Finding, all_findings, check_runs, check_services, check_versions, check_withdrawals
+from flows.doctor_checks import (
+    Finding,
+    all_findings,
+    check_logs,
+    check_prefect_runs,
+    check_runs,
+    check_services,
+    check_versions,
+    check_withdrawals,
+)
 from flows.services import FOLDER as SERVICES
 
 
@@ -38,7 +50,7 @@ def test_packages_are_compared_with_the_lock(project):
     assert found.to_do == "run `make setup`"
 
 
-def test_a_run_that_never_ended_is_named_unless_one_is_at_work(project, monkeypatch):
+def test_a_run_that_was_killed_is_named_and_one_at_work_is_said(project, monkeypatch):
     RunEvents(project / "runs" / "20260101-000000-aaaa").end("finished")
     assert faults(check_runs(project)) == []
     RunEvents(project / "runs" / "20260102-000000-bbbb").phase("running")
@@ -49,7 +61,8 @@ def test_a_run_that_never_ended_is_named_unless_one_is_at_work(project, monkeypa
     (project / "var").mkdir()
     (project / "var" / "retrain.lock").write_text("1")
     monkeypatch.setattr(run_folder, "running_process", lambda root: 4711)
-    assert [finding.says for finding in check_runs(project)] == ["a retrain is at work (process 4711)"]
+    (found,) = check_runs(project)
+    assert found.says.startswith("2 runs, a retrain is at work (process 4711)")
 
 
 def test_withdrawn_ids_nobody_else_knows_of_and_an_interrupted_purge_are_faults(fake_project):
@@ -71,7 +84,6 @@ def test_a_server_that_was_started_and_does_not_answer_is_a_fault(project):
     import os
 
     import psutil
-    import yaml
 
     values = yaml.safe_load((project / "params.yaml").read_text())
     values["system"] = {**values.get("system", {}), "prefect_port": 1029, "mlflow_port": 1030}
@@ -96,3 +108,38 @@ def test_a_check_that_fails_is_a_finding_and_the_others_go_on(project, monkeypat
     assert found[0] == Finding("registry", False, "the journal cannot be opened", "see the message") and found[1].part == "runs"
     full = list(all_findings(project, free_gib=10.0**9))
     assert any(finding.part == "disk" and not finding.is_ok and "free the disk" in finding.to_do for finding in full)
+
+
+def test_a_run_that_failed_last_is_named_with_its_cause(project):
+    events = RunEvents(project / "runs" / "20260102-000000-bbbb")
+    events.stage("ift", "failed", reason="x")
+    events.end("failed", cause="models/base.json: no such file")
+    runs, newest = check_runs(project)
+    assert runs.is_ok and not newest.is_ok and "failed in stage ift: models/base.json: no such file" in newest.says
+
+
+def test_logs_that_outgrew_their_limit_are_a_fault(project):
+    RunEvents(project / "runs" / "20260102-000000-bbbb").end("finished")
+    assert [finding.is_ok for finding in check_logs(project)] == [True]
+    values = yaml.safe_load((project / "params.yaml").read_text())
+    values["system"]["kept_logs_mib"] = 1.0e-6
+    (project / "params.yaml").write_text(yaml.safe_dump(values))
+    (found,) = check_logs(project)
+    assert not found.is_ok and "in 1 runs" in found.says and "system.kept_logs_mib" in found.to_do
+
+
+def test_a_run_that_prefect_has_as_running_while_none_is_is_a_fault(project):
+    values = yaml.safe_load((project / "params.yaml").read_text())
+    values["system"]["prefect_port"] = 1031
+    (project / "params.yaml").write_text(yaml.safe_dump(values))
+    assert [finding.says for finding in check_prefect_runs(project)] == ["has no database yet"]
+    (project / "var" / "prefect").mkdir(parents=True)
+    with contextlib.closing(sqlite3.connect(project / "var" / "prefect" / "prefect.db")) as database:
+        database.execute("CREATE TABLE flow_run (state_type VARCHAR)")
+        database.executemany("INSERT INTO flow_run VALUES (?)", [("COMPLETED",), ("RUNNING",)])
+        database.commit()
+        (found,) = check_prefect_runs(project)
+        assert not found.is_ok and found.says == "1 runs stand as running, and none is"
+        database.execute("DELETE FROM flow_run WHERE state_type = 'RUNNING'")
+        database.commit()
+    assert [finding.is_ok for finding in check_prefect_runs(project)] == [True]

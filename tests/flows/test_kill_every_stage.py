@@ -85,12 +85,15 @@ def results(project: Path) -> dict[str, str]:
 
 
 def metrics(project: Path) -> dict[str, dict[str, list[int]]]:
-    """Return, for each stage's run in MLflow, {metric: its steps in order}; a step counted twice stands twice."""
+    """Return, for each stage's run in MLflow, {metric: its steps in order}; a step counted twice stands twice.
+
+    What the machine gave (`system/…`) is left out: no two runs agree in it.
+    """
     client = open_client(project)
     runs = [run for run in client.search_runs([experiment_id(client, project)]) if "quarkmed.stage" in run.data.tags]
     assert sorted(run.info.run_name for run in runs) == sorted(STAGES)
     return {
-        run.info.run_name: {name: sorted(point.step for point in client.get_metric_history(run.info.run_id, name)) for name in run.data.metrics}
+        run.info.run_name: {name: sorted(point.step for point in client.get_metric_history(run.info.run_id, name)) for name in run.data.metrics if not name.startswith("system/")}
         for run in runs
     }  # fmt: skip
 

@@ -53,7 +53,7 @@ def test_a_stage_that_had_ended_before_the_kill_is_only_recorded(fake_project):
 
 
 def test_failures_are_one_message_with_exit_code_2_and_no_traceback(fake_project):
-    (fake_project / "faults.txt").write_text("sources before error\nsources before bug\n")
+    (fake_project / "faults.txt").write_text("sources before error\ngrpo_general before bug\n")
     done = run_stages(fake_project)
     assert (done.returncode, done.stderr) == (2, "quarkmed: data/notes.txt:1: a bad word; remove it\n")
     done = run_stages(fake_project)
@@ -61,7 +61,7 @@ def test_failures_are_one_message_with_exit_code_2_and_no_traceback(fake_project
     assert done.stderr.startswith("quarkmed: ZeroDivisionError: a mistake in the code (traceback in ")
     assert "a mistake in the code" in (fake_project / "var" / "stages.log").read_text()
     events = [json.loads(line) for line in (fake_project / "runs" / "run" / "events.jsonl").read_text().splitlines()]
-    assert [event["status"] for event in events] == ["running", "failed", "running", "failed"]
+    assert [(event["name"], event["status"]) for event in events if event["status"] == "failed"] == [("sources", "failed"), ("grpo_general", "failed")]
     assert run_stages(fake_project).returncode == 0
 
 

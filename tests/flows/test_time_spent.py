@@ -1,6 +1,7 @@
 """Where the time went: sums of what stages recorded, as a table."""
 
 import io
+import json
 
 from rich.console import Console
 
@@ -47,3 +48,19 @@ def test_the_table_says_what_each_stage_spent_its_seconds_on(tmp_path):
 def test_a_run_that_did_nothing_prints_no_table(tmp_path):
     RunEvents(tmp_path).stage("sources", "skipped", reason="nothing changed")
     assert printed(write_summary(tmp_path, tmp_path, git_sha=None, profile="laptop", wall_seconds=1.0, data={})) == ""
+
+
+def test_the_table_and_the_summary_say_what_stages_used(tmp_path):
+    events = RunEvents(tmp_path / "run")
+    for name, peak, cpu in (("sources", 100, 2.0), ("grpo", 300, 40.0)):
+        work = tmp_path / name
+        Recorder(work).summary({"n": 1.0})
+        sample = {"time": 1.0, "attempt": "a", "cpu_seconds": cpu, "peak_bytes": peak << 20, "joules": 7200.0 if name == "grpo" else None, "gpus": []}
+        (work / "usage.jsonl").write_text(json.dumps(sample) + "\n")
+        events.stage(name, "ran", reason="never ran", seconds=10.0, folder=str(work))
+    told = write_summary(tmp_path, tmp_path / "run", git_sha=None, profile="laptop", wall_seconds=20.0, data={})
+    assert told["used"] == {"cpu_seconds": 42.0, "peak_bytes": 300 << 20, "gpu_peak_bytes": None, "watt_hours": 2.0}
+    assert told["stages"][0]["used"] == {"cpu_seconds": 2.0, "peak_bytes": 100 << 20, "gpu_peak_bytes": None, "watt_hours": None}
+    rows = [line.split() for line in printed(told).splitlines()]
+    assert rows[1][3:] == ["cpu", "s", "peak", "MiB", "Wh"] and "GPU" not in rows[1]
+    assert ["grpo", "10.0", "50%", "40", "300", "2.00"] in rows and ["sources", "10.0", "50%", "2", "100"] in rows

@@ -1,5 +1,6 @@
 """Replaying records into MLflow: everything once, with the stage's own time stamps."""
 
+import json
 from pathlib import Path
 
 from components.recorder import Recorder
@@ -32,9 +33,21 @@ def test_parameters_are_flattened_to_dotted_keys():
     assert flat_parameters({"ift": {"optimiser": {"betas": [1, 2]}, "steps": 3}}) == {"ift.optimiser.betas": "[1, 2]", "ift.steps": "3"}
 
 
+def write_samples(folder: Path) -> None:
+    """Two samples of what the stage used: 7,200 J are 2 Wh."""
+    for seconds, cpu, joules in ((1000.0, 0.0, 0.0), (1005.0, 4.0, 7200.0)):
+        line = {
+            "time": seconds, "attempt": "a", "seconds": seconds - 1000, "cpu_seconds": cpu, "cpu_percent": None, "memory_bytes": 2 << 20, "peak_bytes": 3 << 20,
+            "machine_cpu_percent": 50.0, "machine_memory_percent": 10.0, "joules": joules, "gpus": [],
+        }  # fmt: skip
+        with (folder / "usage.jsonl").open("a") as stream:
+            stream.write(json.dumps(line) + "\n")
+
+
 def report(root: Path, name: str, key: str) -> dict:
     folder = root / "var" / "work" / name / key
     write_record(folder)
+    write_samples(folder)
     return {
         "name": name, "key": key, "folder": str(folder), "parameters": {name: {"steps": 3}}, "inputs": {"data/x": "ab12.dir"},
         "outputs": {"models/ift.json": "cd34"}, "models": {"models/ift.json": {"key": "models/77", "digest": "77"}},
@@ -55,6 +68,12 @@ def test_a_replayed_stage_holds_all_of_its_record_and_is_never_doubled(root):
     history = client.get_metric_history(first, "loss")
     assert [(item.step, item.value, item.timestamp) for item in history] == [(0, 1.0, 1000_000), (1, 0.5, 1001_000), (2, 1 / 3, 1002_000)]
     assert (run.info.start_time, run.info.end_time) == (1000_000, 1005_000)
+    memory = client.get_metric_history(first, "system/process_memory_megabytes")
+    assert [(item.step, item.value, item.timestamp) for item in memory] == [(0, 2.0, 1000_000), (1, 2.0, 1005_000)]
+    used = {name: value for name, value in run.data.tags.items() if name.startswith("quarkmed.used.")}
+    assert used == {
+        "quarkmed.used.cpu_seconds": "4.0", "quarkmed.used.peak_bytes": str(3 << 20), "quarkmed.used.gpu_peak_bytes": "not told", "quarkmed.used.watt_hours": "2.0",
+    }  # fmt: skip
     assert [(item.dataset.name, item.dataset.digest) for item in run.inputs.dataset_inputs] == [("data/x", "ab12.dir")]
     assert sorted(item.path for item in client.list_artifacts(first)) == ["models", "tables"]
     found = client.search_runs([experiment_id(client, root)], filter_string="tags.`quarkmed.stage_key` = 'key-1'")
