@@ -10,7 +10,8 @@ from rich.table import Table
 from components import layout
 from components.errors import UserError
 from components.settings.settings import load_settings
-from components.storage.artifact_store import ArtifactStore, ModelReference, read_reference
+from components.storage.artifact_store import ModelReference, read_reference
+from components.storage.store_address import open_store
 
 
 def print_plan(root: Path, *, from_stage: str | None = None, restores: bool = False, console: Console | None = None) -> None:
@@ -97,7 +98,7 @@ def answer_question(root: Path, question: str, *, model: str, passages: int) -> 
     from components.retrieval.asking import ask
     from components.retrieval.index import RetrievalIndex
 
-    folder = ArtifactStore(root / load_settings(root / "params.yaml").system.store).fetch(reference)
+    folder = open_store(root).fetch(reference)
     tokenizer = load_tokenizer(folder)
     sampler = NativeSampler(load_model(folder), tokenizer)
     answer = ask(question, RetrievalIndex.load(root / layout.INDEX), sampler, tokenizer, passages=passages)

@@ -17,7 +17,6 @@ from components.registry.promotion import CHAMPION, recover
 from components.registry.versions import MlflowVersions
 from components.settings.settings import load_settings
 from components.tracking.dead_runs import close_dead_runs
-from components.tracking.tracking_store import FOLDER as MLFLOW
 from components.tracking.tracking_store import open_client
 from flows.run_folder import RUNS, running_process, workspace_lock
 from flows.services import is_healthy, prefect_service
@@ -43,7 +42,7 @@ def reconcile_all(root: Path, *, elsewhere: bool = False) -> list[str]:
 
 def reconcile_promotions(root: Path) -> list[str]:
     """Finish or abort a promotion that was left open, and let the aliases name what the journal says."""
-    if not (root / MLFLOW / "mlflow.db").is_file():
+    if not is_made(root):
         return []
     model = load_settings(root / "params.yaml").system.model_name
     client = open_client(root)
