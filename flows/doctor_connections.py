@@ -37,7 +37,7 @@ def check_databases(root: Path) -> Iterator[Finding]:
     from flows.services import DATABASE_OF_PREFECT
 
     settings = load_settings(root / "params.yaml").system
-    named = {"prefect's": os.environ.get(DATABASE_OF_PREFECT) or settings.prefect_database, "MLflow's": database(root)}
+    named = {"Prefect's": os.environ.get(DATABASE_OF_PREFECT) or settings.prefect_database, "MLflow's": database(root)}
     for whose, address in named.items():
         if address.startswith("postgresql"):
             password = f"password by {_password_source(address)}"

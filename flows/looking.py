@@ -48,11 +48,13 @@ def print_status(root: Path) -> None:
     from components.registry.journal import open_journal
     from flows.own_workspaces import is_held, workspace_notes
     from flows.run_folder import running_process
-    from flows.service_commands import all_services, service_word
+    from flows.service_commands import all_services, elsewhere, service_word
     from flows.summary import read_or
 
     for service in all_services(root):
         print(f"{service.name:11} {service_word(root, service)}")
+    if (address := elsewhere(root)) is not None:
+        print(f"{'mlflow':11} {address} (MLFLOW_TRACKING_URI)")
     owner = running_process(root)
     print(f"retrain     {f'at work (process {owner})' if owner else 'none at work here'}")
     for note in workspace_notes(root):

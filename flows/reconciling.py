@@ -16,6 +16,7 @@ from components.registry.journal import open_journal
 from components.registry.promotion import CHAMPION, recover
 from components.registry.versions import MlflowVersions
 from components.settings.settings import load_settings
+from components.tracking.addresses import is_made
 from components.tracking.dead_runs import close_dead_runs
 from components.tracking.tracking_store import open_client
 from flows.run_folder import RUNS, running_process, workspace_lock

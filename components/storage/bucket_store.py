@@ -42,7 +42,8 @@ class BucketStore(ArtifactStore):
             super().remove(reference)
             super().publish(folder, parent=parent)
         files = _listing(cached)
-        self._side_by_side(lambda item: self.bucket.put_file(cached / item["path"], f"{reference.key}/{item['path']}", sha256=item["sha256"]), files)
+        for item in files:
+            self.bucket.put_file(cached / item["path"], f"{reference.key}/{item['path']}", sha256=item["sha256"])
         self.bucket.put_once(_manifest(reference), json.dumps({"digest": reference.digest, "files": files}, indent=1).encode())
         return reference
 
@@ -60,8 +61,8 @@ class BucketStore(ArtifactStore):
                 except StorageError:
                     super().remove(reference)
             files = self._files(reference)
-            with atomic_folder(cached) as temporary:
-                self._side_by_side(lambda item: self._get(reference, item, temporary), files)
+            with atomic_folder(cached) as temporary, ThreadPoolExecutor(self.bucket.settings.connections) as pool:
+                list(pool.map(lambda item: self._get(reference, item, temporary), files))
         return cached
 
     def has(self, reference: ModelReference) -> bool:
@@ -119,10 +120,6 @@ class BucketStore(ArtifactStore):
 
     def _mending(self, reference: ModelReference) -> str:
         return f"delete {self.uri(reference)}.json and what is below {self.uri(reference)}/, then run `make retrain`"
-
-    def _side_by_side(self, action: Any, files: list[dict[str, Any]]) -> None:
-        with ThreadPoolExecutor(self.bucket.settings.connections) as pool:
-            list(pool.map(action, files))
 
 
 def _manifest(reference: ModelReference) -> str:

@@ -21,7 +21,7 @@ from components.storage.bucket_store import BucketStore
 from components.storage.store_address import open_store
 
 ROOT = Path(__file__).parents[2]
-SETTINGS = ObjectStoreSettings(part_mib=5, attempts=4, connect_seconds=2, read_seconds=5)
+SETTINGS = ObjectStoreSettings(part_mib=5, attempts=3, connect_seconds=2, read_seconds=5)
 LARGE = 12 * (1 << 20) + 7  # three parts of 5 MiB
 
 
