@@ -100,7 +100,7 @@ def mlflow_service(root: Path, settings: SystemSettings) -> Service:
     command = (sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1")
     environment = {
         DATABASE_VARIABLE: database(root), ARTIFACTS_VARIABLE: artifacts_address(root),
-        "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false", "DO_NOT_TRACK": "1",
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false", "DO_NOT_TRACK": "1",
     }  # fmt: skip
     return Service("mlflow", port, command, environment, "/health", "system.mlflow_port", version=package_version("mlflow"))
 

@@ -128,13 +128,16 @@ class S3Server:
         endpoint = address or self.address
         return {
             "AWS_ACCESS_KEY_ID": self.key, "AWS_SECRET_ACCESS_KEY": self.secret, "AWS_DEFAULT_REGION": "us-east-1",
-            "AWS_ENDPOINT_URL_S3": endpoint, "AWS_ENDPOINT_URL": endpoint, "MLFLOW_S3_ENDPOINT_URL": endpoint, "AWS_CONFIG_FILE": "/dev/null", "AWS_SHARED_CREDENTIALS_FILE": "/dev/null",
+            "AWS_ENDPOINT_URL_S3": endpoint, "AWS_ENDPOINT_URL": endpoint, "MLFLOW_S3_ENDPOINT_URL": endpoint, "AWS_CONFIG_FILE": str(self.folder.parent / "config"), "AWS_SHARED_CREDENTIALS_FILE": str(self.folder.parent / "config"),
         }  # fmt: skip
 
     def bucket(self) -> str:
         """Make a bucket and return its name."""
+        import boto3
+
         name = f"bucket-{secrets.token_hex(4)}"
-        (self.folder / name).mkdir()
+        keys = {"aws_access_key_id": self.key, "aws_secret_access_key": self.secret, "region_name": "us-east-1"}
+        boto3.client("s3", endpoint_url=self.address, **keys).create_bucket(Bucket=name)
         return name
 
 
@@ -156,9 +159,10 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], 
     folder, port = tmp_path_factory.mktemp("s3"), free_port()
     server = S3Server(f"http://127.0.0.1:{port}", secrets.token_hex(8), secrets.token_hex(16), folder / "data")
     server.folder.mkdir()
+    (folder / "config").touch()  # so that no profile of whoever runs the tests is read
     command = [
         str(Path(sys.executable).parent / "rclone"), "serve", "s3", "--config", "/dev/null", "--auth-key", f"{server.key},{server.secret}",
-        "--addr", f"127.0.0.1:{port}", "--vfs-cache-mode", "writes", "--dir-cache-time", "0s", "--cache-dir", str(folder / "cache"), str(server.folder),
+        "--addr", f"127.0.0.1:{port}", "--vfs-cache-mode", "writes", "--cache-dir", str(folder / "cache"), str(server.folder),
     ]  # fmt: skip
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)

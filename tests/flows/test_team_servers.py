@@ -36,6 +36,7 @@ def project(fake_project: Path, postgres, s3_server, free_port, monkeypatch) -> 
     monkeypatch.setenv("MLFLOW_ARTIFACTS_DESTINATION", f"s3://{bucket}/mlflow")
     monkeypatch.setenv("MLFLOW_TRACKING_URI", f"http://127.0.0.1:{values['system']['mlflow_port']}")
     (fake_project / "params.yaml").write_text(yaml.safe_dump(values))
+    subprocess.run(["git", "-c", "user.name=test", "-c", "user.email=test@localhost", "commit", "-qam", "servers"], cwd=fake_project, check=True)
     return fake_project
 
 
