@@ -162,7 +162,7 @@ def s3_server(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], 
     (folder / "config").touch()  # so that no profile of whoever runs the tests is read
     command = [
         str(Path(sys.executable).parent / "rclone"), "serve", "s3", "--config", "/dev/null", "--auth-key", f"{server.key},{server.secret}",
-        "--addr", f"127.0.0.1:{port}", "--vfs-cache-mode", "writes", "--cache-dir", str(folder / "cache"), str(server.folder),
+        "--addr", f"127.0.0.1:{port}", "--vfs-cache-mode", "writes", "--vfs-write-back", "0s", "--cache-dir", str(folder / "cache"), str(server.folder),
     ]  # fmt: skip
     with (folder / "log").open("w") as log:
         process = subprocess.Popen(command, stdout=log, stderr=log)

@@ -13,6 +13,7 @@ from components.provenance.purge_journal import PurgeJournal
 from components.provenance.stored_copies import Copy
 from flows import doctor_checks
 from flows.doctor_checks import Finding, all_findings, check_runs, check_services, check_versions, check_withdrawals
+from flows.doctor_connections import check_databases, check_store
 from flows.services import FOLDER as SERVICES
 
 
@@ -96,3 +97,21 @@ def test_a_check_that_fails_is_a_finding_and_the_others_go_on(project, monkeypat
     assert found[0] == Finding("registry", False, "the journal cannot be opened", "see the message") and found[1].part == "runs"
     full = list(all_findings(project, free_gib=10.0**9))
     assert any(finding.part == "disk" and not finding.is_ok and "free the disk" in finding.to_do for finding in full)
+
+
+def test_a_store_without_credentials_and_a_database_that_is_down_are_faults(project, monkeypatch, free_port):
+    import yaml
+
+    assert [finding.is_ok for finding in (*check_store(project), *check_databases(project))] == [True]
+    values = yaml.safe_load((project / "params.yaml").read_text())
+    values["system"] |= {"store": "s3://bucket/team", "mlflow_database": f"postgresql://quarkmed@127.0.0.1:{free_port()}/mlflow"}
+    (project / "params.yaml").write_text(yaml.safe_dump(values))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "PGPASSFILE"):
+        monkeypatch.setenv(name, str(project / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    (credentials,) = check_store(project)
+    assert not credentials.is_ok and "none" in credentials.says and "AWS_ACCESS_KEY_ID" in credentials.to_do
+    (database,) = check_databases(project)
+    assert not database.is_ok and "refused" in database.says and "password by none" in database.says

@@ -13,6 +13,7 @@ import yaml
 
 from components.errors import StorageError
 from components.provenance.explanation import explain_version
+from components.provenance.registry_health import alias_disagreement, dangling_versions
 from components.registry.journal import Entry, Journal, PromotionConflict
 from components.registry.promotion import CHAMPION, Candidate, promote
 from flows.doctor_connections import check_databases, check_store
@@ -76,6 +77,7 @@ def test_a_retrain_keeps_all_of_its_state_on_a_teams_servers(project, postgres, 
         shutil.rmtree(project / "var" / "store-cache")
         explained = explain_version(project, "@champion", reads_bytes=True)
         assert {model["stored"] for model in explained["models"]} == {"as published"} and explained["notes"] == []
+        assert dangling_versions(project) == (1, []) and alias_disagreement(project) is None
         found = [*check_store(project), *check_databases(project)]
         assert [(finding.part, finding.is_ok) for finding in found] == [("credentials", True), ("store", True), ("database", True), ("database", True)], found
         assert all(str(postgres.password_file) in finding.says for finding in found[2:])

@@ -25,6 +25,6 @@ def test_data_pushed_to_a_bucket_come_back(fake_project, s3_server, monkeypatch)
         assert repo.push() == 4  # three files and their listing
         shutil.rmtree(data)
         shutil.rmtree(fake_project / "var" / "dvc-cache")
-        repo.pull()
+        repo.pull(["documents.dvc"])
     assert sorted(path.read_text() for path in data.iterdir()) == [f'{{"id": {number}}}\n' for number in range(3)]
     assert list((s3_server.folder / bucket / "dvc").rglob("*.dir"))
