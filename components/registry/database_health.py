@@ -23,4 +23,4 @@ def ask_database(address: str) -> str:
             return f"PostgreSQL {connection.execute(sa.text('show server_version')).scalar_one()}"
     except (DBAPIError, ArgumentError) as error:
         said = str(getattr(error, "orig", error)).strip().splitlines()
-        raise ServiceError(f"{without_password(address)}: {said[-1] if said else type(error).__name__}; check the address, the password's place and that the database runs") from None
+        raise ServiceError(f"{without_password(address)}: {said[0] if said else type(error).__name__}; check the address, the password's place and that the database runs") from None

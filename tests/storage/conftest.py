@@ -25,7 +25,7 @@ class FaultProxy:
         self.fault: Callable[[str, str], str | None] = lambda method, path: None
         self.is_conditional = False
         self.seen: list[tuple[str, str]] = []
-        self.slow_seconds = 0.3
+        self.slow_seconds = 0.1
         self._written: set[str] = set()
         self._server = ThreadingHTTPServer(("127.0.0.1", 0), self._handler())
         self._server.daemon_threads = True
