@@ -17,7 +17,8 @@ from components.provenance.registry_health import alias_disagreement, dangling_v
 from components.registry.journal import Entry, Journal, PromotionConflict
 from components.registry.promotion import CHAMPION, Candidate, promote
 from flows.doctor_connections import check_databases, check_store
-from flows.service_commands import bring_down, bring_up
+from flows.service_commands import all_services, bring_down
+from flows.services import start_service, wait_until_healthy
 
 pytestmark = pytest.mark.slow
 
@@ -54,11 +55,13 @@ def retrain(project):
     return subprocess.run([sys.executable, "retrain.py"], cwd=project, capture_output=True, text=True, timeout=200)
 
 
-def test_a_retrain_keeps_all_of_its_state_on_a_teams_servers(project, postgres, s3_server, capsys):
+def test_a_retrain_keeps_all_of_its_state_on_a_teams_servers(project, postgres, s3_server):
     system = yaml.safe_load((project / "params.yaml").read_text())["system"]
     try:
-        bring_up(project)
-        assert f"mlflow   http://127.0.0.1:{system['mlflow_port']}" in capsys.readouterr().out
+        for service in all_services(project)[:2]:  # as `quarkmed up`; this project has no deployments
+            assert start_service(project, service, is_kept=True)
+        for service in all_services(project)[:2]:
+            wait_until_healthy(project, service)
         done = retrain(project)
         assert done.returncode == 0, done.stdout + done.stderr
         assert "version 1 is the champion now" in done.stdout and "MLflow:" not in done.stdout
