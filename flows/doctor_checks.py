@@ -82,9 +82,9 @@ def check_registry(root: Path) -> Iterator[Finding]:
         open_promotion,
         unended_runs,
     )
-    from components.tracking.tracking_store import FOLDER
+    from components.tracking.addresses import is_made
 
-    if not (root / FOLDER / "mlflow.db").is_file():
+    if not is_made(root):
         yield Finding("registry", True, "no version registered yet")
         return
     versions, dangling = dangling_versions(root)
@@ -200,8 +200,10 @@ def check_machine(root: Path, *, free_gib: float) -> Iterator[Finding]:
 
 def all_findings(root: Path, *, free_gib: float) -> Iterator[Finding]:
     """Yield every part's findings; a check that fails itself is a finding."""
+    from flows.doctor_connections import check_databases, check_store
+
     load_settings(root / "params.yaml")
-    for name, check in CHECKS.items():
+    for name, check in {**CHECKS, "store": check_store, "database": check_databases}.items():
         try:
             yield from check(root)
         except QuarkmedError as error:

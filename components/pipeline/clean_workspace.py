@@ -11,10 +11,10 @@ from components.pipeline.data_digest import data_digest
 from components.pipeline.dvc_cache import cache_folder, cached_object, md5_of, read_listing
 from components.pipeline.locked_graph import MODELS, DataVersion
 from components.pipeline.run_reference import head_commit, run_git
-from components.pipeline.running import open_store
 from components.settings.settings import load_settings
 from components.storage.artifact_store import ModelReference, read_reference
 from components.storage.files import atomic_folder, atomic_writer
+from components.storage.store_address import open_store
 
 
 def clean_workspace(root: Path, folder: Path, *, commit: str) -> bool:

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any
 
 from components.pipeline.dvc_remotes import DvcRemotes
-from components.pipeline.running import open_store
 from components.provenance.executions import Reached
 from components.provenance.purge_journal import Purge, PurgeJournal
 from components.provenance.stored_copies import Copy, reference_of
 from components.registry.version_reading import open_registry, registered_versions
 from components.settings.settings import load_settings
+from components.storage.store_address import open_store
 from components.tracking.run_files import delete_files, has_runs, shown_files
 
 PURGED = "quarkmed.purged"

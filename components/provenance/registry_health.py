@@ -8,7 +8,8 @@ from components.provenance.purging import PURGED
 from components.registry.promotion import CHAMPION
 from components.registry.version_reading import open_registry, registered_versions
 from components.settings.settings import load_settings
-from components.storage.artifact_store import ArtifactStore, ModelReference
+from components.storage.artifact_store import ModelReference
+from components.storage.store_address import open_store
 from components.tracking.tracking_store import experiment_id
 
 KEY_LETTERS = 32  # of a digest, in a store's key
@@ -17,7 +18,7 @@ KEY_LETTERS = 32  # of a digest, in a store's key
 def dangling_versions(root: Path) -> tuple[int, list[str]]:
     """Return how many versions there are, and a sentence about each whose source folder or model is gone."""
     settings = load_settings(root / "params.yaml").system
-    store, said = ArtifactStore(root / settings.store), []
+    store, said = open_store(root), []
     records = registered_versions(open_registry(root), settings.model_name)
     for record in records:
         address = urlparse(record.source)

@@ -15,7 +15,7 @@ from components.pipeline.data_digest import data_digest
 from components.pipeline.dvc_cache import cache_folder, cached_object, md5_of
 from components.pipeline.dvc_remotes import DvcRemotes
 from components.pipeline.graph import load_graph
-from components.pipeline.running import FINISHED, WORK, open_store
+from components.pipeline.running import FINISHED, WORK
 from components.pipeline.stage_key import path_digest
 from components.pipeline.worktrees import other_worktrees
 from components.provenance.executions import Reached, Version
@@ -24,6 +24,7 @@ from components.registry.version_reading import open_registry
 from components.settings.settings import load_settings
 from components.storage.artifact_store import ModelReference
 from components.storage.files import read_json
+from components.storage.store_address import open_store
 from components.tracking.run_files import has_runs, runs_of_stage, shown_files
 from components.tracking.unreplayed import REPORT
 

@@ -1,10 +1,15 @@
 """The store of model bytes: folders published whole under their digest, and verified when they are read.
 
 A model is named everywhere by a small reference (`models/<name>.json`): store-relative key, digest, size and the
-digest of the model it was trained from. No path, time or run id, so equal models have equal references.
+digest of the model it was trained from. No path, address, time or run id, so equal models have equal references
+wherever they are kept; `uri` adds the store's address where a record must name the place as well.
+
+`ArtifactStore` keeps them in a folder; `components/storage/bucket_store.py` in an object store. `open_store`
+(`components/storage/store_address.py`) opens the one that `system.store` names.
 """
 
 import os
+import secrets
 import shutil
 from pathlib import Path
 
@@ -13,6 +18,8 @@ from pydantic import BaseModel, ConfigDict
 from components.errors import StorageError
 from components.lineage import digest_folder
 from components.storage.files import atomic_folder, read_json, write_json
+
+PROBE = "quarkmed"
 
 
 class ModelReference(BaseModel):
@@ -74,6 +81,25 @@ class ArtifactStore:
             return False
         shutil.rmtree(folder)
         return True
+
+    def uri(self, reference: ModelReference) -> str:
+        """Return the address of the referenced folder."""
+        return (self.root / reference.key).resolve().as_uri()
+
+    def probe(self) -> str:
+        """Write, read and delete a few bytes, and say so.
+
+        Raises:
+            StorageError: one of the three fails.
+        """
+        if not self.root.is_dir():
+            return f"{self.root}: nothing stored yet"
+        path = self.root / f".probe-{secrets.token_hex(8)}"
+        write_json(path, PROBE)
+        if read_json(path) != PROBE:
+            raise StorageError(f"{self.root}: reads back other bytes than were written; check the disk")
+        path.unlink()
+        return f"{self.root}: written, read and deleted"
 
 
 def read_reference(path: Path) -> ModelReference:

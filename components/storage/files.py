@@ -1,6 +1,7 @@
 """Atomic writes: a file or folder appears whole under its name, or not at all."""
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -60,6 +61,15 @@ def atomic_folder(path: Path, *, keeps_first: bool = False) -> Iterator[Path]:
         raise StorageError(f"{path}: cannot be written ({error.strerror or str(error)[:200]}); free the disk or mend the folder's rights, then run again") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Hold the lock file at `path`, waiting while another process or thread holds it; a killed holder lets go."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
 
 
 def write_json(path: Path, value: Any) -> None:

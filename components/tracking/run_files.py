@@ -8,7 +8,8 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.tracking.tracking_store import FOLDER, experiment_id
+from components.tracking.addresses import is_made
+from components.tracking.tracking_store import experiment_id
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -18,7 +19,7 @@ KEPT = "models"
 
 def has_runs(root: Path) -> bool:
     """Say whether the project has an MLflow store yet, without importing MLflow."""
-    return (root / FOLDER / "mlflow.db").is_file()
+    return is_made(root)
 
 
 def runs_of_stage(client: "MlflowClient", root: Path, *, stage: str, outputs: Mapping[str, str]) -> Iterator[str]:

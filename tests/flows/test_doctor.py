@@ -25,6 +25,7 @@ from flows.doctor_checks import (
     check_versions,
     check_withdrawals,
 )
+from flows.doctor_connections import check_databases, check_store
 from flows.services import FOLDER as SERVICES
 
 
@@ -143,3 +144,19 @@ def test_a_run_that_prefect_has_as_running_while_none_is_is_a_fault(project):
         database.execute("DELETE FROM flow_run WHERE state_type = 'RUNNING'")
         database.commit()
     assert [finding.is_ok for finding in check_prefect_runs(project)] == [True]
+
+
+def test_a_store_without_credentials_and_a_database_that_is_down_are_faults(project, monkeypatch, free_port):
+    assert [finding.is_ok for finding in (*check_store(project), *check_databases(project))] == [True]
+    values = yaml.safe_load((project / "params.yaml").read_text())
+    values["system"] |= {"store": "s3://bucket/team", "mlflow_database": f"postgresql://quarkmed@127.0.0.1:{free_port()}/mlflow"}
+    (project / "params.yaml").write_text(yaml.safe_dump(values))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "PGPASSFILE"):
+        monkeypatch.setenv(name, str(project / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    (credentials,) = check_store(project)
+    assert not credentials.is_ok and "none" in credentials.says and "AWS_ACCESS_KEY_ID" in credentials.to_do
+    (database,) = check_databases(project)
+    assert not database.is_ok and "refused" in database.says and "password by none" in database.says
