@@ -86,7 +86,8 @@ def check_tracking(project: Path) -> None:
     assert version.tags["quarkmed.git_sha"] == git(project, "rev-parse", "HEAD")
     reference = json.loads((project / "models" / "grpo_general.json").read_text())
     source = Path(version.source.removeprefix("file://"))
-    assert json.loads((source / "model.json").read_text()) == reference
+    stored = (project / "var" / "store" / reference["key"]).resolve().as_uri()
+    assert json.loads((source / "model.json").read_text()) == {**reference, "uri": stored}
     assert "## Gate (against base)" in version.description
 
 
