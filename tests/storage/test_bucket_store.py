@@ -177,7 +177,7 @@ def test_a_publisher_killed_between_parts_leaves_nothing_to_be_seen(store, elsew
     assert digest_folder(elsewhere.fetch(reference)) == reference.digest
 
 
-@pytest.mark.parametrize("fault", ["drop", "busy", "truncate", "shorten", "corrupt", "slow"])
+@pytest.mark.parametrize("fault", [pytest.param("drop", marks=pytest.mark.slow), "busy", "truncate", pytest.param("shorten", marks=pytest.mark.slow), "corrupt", "slow"])
 def test_a_read_survives(store, elsewhere, model, proxy, fault):
     reference = store.publish(model)
     proxy.seen.clear()
@@ -187,7 +187,7 @@ def test_a_read_survives(store, elsewhere, model, proxy, fault):
     assert proxy.count("GET", "model.safetensors") == 1 + times
 
 
-@pytest.mark.parametrize("fault", ["drop", "busy", "slow"])
+@pytest.mark.parametrize("fault", ["drop", pytest.param("busy", marks=pytest.mark.slow), pytest.param("slow", marks=pytest.mark.slow)])
 def test_a_write_survives(store, elsewhere, model, proxy, fault):
     proxy.fail_times(fault, 1, method="PUT", part="model.safetensors")
     reference = store.publish(model)
