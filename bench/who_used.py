@@ -44,6 +44,7 @@ def main() -> int:
 def measure(root: Path, ids: int) -> dict[str, Any]:
     """Make a project, ask the first and later questions; times in seconds, sizes in 10⁶ bytes."""
     from components.errors import UserError
+    from components.provenance.executions import reached_by
     from components.provenance.usage import who_used
 
     rows = make_project(root, ids)
@@ -60,6 +61,10 @@ def measure(root: Path, ids: int) -> dict[str, Any]:
         with contextlib.suppress(UserError):
             who_used(root, asked)
         seconds[name] = round(time.perf_counter() - started, 3)
+    started = time.perf_counter()
+    if not reached_by(root, [questions["a patient's record"]]).files:
+        raise AssertionError("the record reached no file")
+    seconds["a patient's record, as `forget` follows it"] = round(time.perf_counter() - started, 3)
     return {
         "ids": ids, "rows": rows, "data_mb": _size(root / "artifacts"), "index_mb": _size(root / "var" / "lineage"), "build_seconds": round(built, 2), "questions": seconds,
     }  # fmt: skip

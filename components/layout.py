@@ -1,6 +1,7 @@
 """Where every stage's files lie, relative to the project's root. dvc.yaml names the same paths; a test compares them."""
 
 KNOWLEDGE_BASE = "data/knowledge_base"
+WITHDRAWN = "data/withdrawn.jsonl"  # {"id", "time", "who", "why", "repeats"}: what `sources` leaves out
 
 RAW_DOCUMENTS = "artifacts/sources/documents.jsonl"  # Document, with identifiers
 RAW_RECORDS = "artifacts/sources/records.jsonl"  # Document (record and dialogue types), with identifiers

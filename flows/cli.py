@@ -160,6 +160,52 @@ def spent(
     print_spent(project_root(), run=run, as_json=as_json, console=_wide_console())
 
 
+@app.command(
+    epilog="Examples: `quarkmed forget record-croup-02 --look` (shows, changes nothing); `quarkmed forget record-croup-02 --why 'consent withdrawn'` "
+    "(withdraws; the next retrain builds without it); `quarkmed forget record-croup-02 --purge` (asks, then deletes every copy)."
+)
+def forget(
+    identifier: Annotated[str, typer.Argument(metavar="ID", help="of a document, a patient's record or a query")],
+    why: Annotated[str, typer.Option(help="the reason that is kept with the id; no names")] = "consent withdrawn",
+    who: Annotated[str | None, typer.Option(help="who withdraws it; otherwise user@machine")] = None,
+    look: Annotated[bool, typer.Option("--look", help="only show what it would mean")] = False,
+    purge: Annotated[bool, typer.Option("--purge", help="delete the stored copies, after a question")] = False,
+    yes: Annotated[bool, typer.Option("--yes", help="with --purge: ask nothing")] = False,
+    champion_too: Annotated[bool, typer.Option("--champion-too", help="with --purge: delete the champion's model as well")] = False,
+    ids_too: Annotated[bool, typer.Option("--ids-too", help="with --purge: delete the index of ids as well")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON, with every copy")] = False,
+) -> None:
+    """Withdraw a record or document: the next retrain builds without it; show who saw it and where copies lie; purge them."""
+    from flows.forget_command import Wanted
+    from flows.forget_command import forget as withdraw
+
+    if look and purge:
+        raise SettingsError("--look changes nothing and --purge deletes; leave one of them out")
+    wanted = Wanted(marks=not look, purges=purge, is_sure=yes, with_champion=champion_too, with_ids=ids_too)
+    withdraw(project_root(), identifier, why=why, who=who, wanted=wanted, as_json=as_json, console=_wide_console())
+
+
+@app.command(
+    epilog="Examples: `quarkmed reproduce @champion --until curate`; `quarkmed reproduce 3 --stages sources,curate,knowledge`; "
+    "`quarkmed reproduce 20260101-031500-a17a` (a kept run; every stage, as long as a retrain takes)."
+)
+def reproduce(
+    version: Annotated[str, typer.Argument(help="models:/quarkmed@champion, @candidate, a version's number, or the id of a kept run")],
+    stages: Annotated[str, typer.Option(help="only these stages, with commas between; their inputs come from the version's data")] = "",
+    until: Annotated[str | None, typer.Option(help="the stages up to and with this one")] = None,
+    keep: Annotated[bool, typer.Option("--keep", help="leave the workspace even where all is equal")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="print JSON")] = False,
+) -> None:
+    """Run a version's stages again in a clean workspace; say which digests are equal; exit code 1 where one is not."""
+    from flows.reproduce_command import reproduce as run_again
+
+    if stages and until:
+        raise SettingsError("--stages and --until both say which stages run; leave one of them out")
+    names = tuple(name.strip() for name in stages.split(",") if name.strip())
+    if not run_again(project_root(), version, stages=names, until=until, keeps=keep, as_json=as_json, console=_wide_console()):
+        sys.exit(1)
+
+
 @app.command()
 def doctor(
     free_gib: Annotated[float, typer.Option("--free-gib", min=0, help="disk below which it warns, in GiB")] = 2.0,
@@ -226,16 +272,14 @@ def evaluate(
     model: Annotated[str, typer.Argument(help="base, ift, sft, cold_start, grpo_reasoning, grpo_general, champion; or a registered version: 3, @challenger, models:/quarkmed/3")] = "champion",
 ) -> None:
     """Score a model on the present test items: every suite with its interval, a registered version against the champion. Changes no alias."""
-    from components.layout import MODELS
+    if model.isdigit() or model.startswith(("@", "models:/")):
+        from flows.promotion_commands import evaluate_version
 
-    if model == "champion" or model in MODELS:
-        from flows.looking import print_evaluation
-
-        print_evaluation(project_root(), model=model)
+        evaluate_version(project_root(), model, console=_wide_console())
         return
-    from flows.promotion_commands import evaluate_version
+    from flows.looking import print_evaluation
 
-    evaluate_version(project_root(), model, console=_wide_console())
+    print_evaluation(project_root(), model=model)
 
 
 @app.command(epilog="Examples: `quarkmed promote 3 --why 'better on verified, reviewed by the board'`; `quarkmed promote @challenger --why '…' --overrule`.")

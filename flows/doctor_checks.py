@@ -82,9 +82,9 @@ def check_registry(root: Path) -> Iterator[Finding]:
         open_promotion,
         unended_runs,
     )
-    from components.tracking.tracking_store import FOLDER
+    from components.tracking.addresses import is_made
 
-    if not (root / FOLDER / "mlflow.db").is_file():
+    if not is_made(root):
         yield Finding("registry", True, "no version registered yet")
         return
     versions, dangling = dangling_versions(root)
@@ -107,6 +107,23 @@ def check_data(root: Path) -> Iterator[Finding]:
     yield Finding("models", not lost, f"{models} models in the store{_named(lost)}", "run `make retrain`, which makes them again" if lost else "")
     indexes, bad = unsound_indexes(root)
     yield Finding("ids", not bad, f"{indexes} data versions indexed for `who-used`{_named(bad)}", "ask `quarkmed who-used` anything: it mends them" if bad else "")
+
+
+def check_withdrawals(root: Path) -> Iterator[Finding]:
+    """Look for a purge that was interrupted, and for withdrawn ids that other clones do not know of yet."""
+    from components.curation.withdrawn import withdrawn_ids
+    from components.layout import WITHDRAWN
+    from components.pipeline.run_reference import head_commit, run_git
+    from components.provenance.purge_journal import PurgeJournal
+
+    count = len(withdrawn_ids(root / WITHDRAWN)) if (root / WITHDRAWN).is_file() else 0
+    unended = [purge for purge in PurgeJournal(root).purges() if not purge.is_ended]
+    if unended:
+        yield Finding("withdrawn", False, f"purge {unended[0].number} was interrupted, {len(unended[0].left)} copies are left", f"run `quarkmed forget {unended[0].ids[0]} --purge`: it goes on")
+    elif head_commit(root) and run_git(root, "status", "--porcelain", "--", WITHDRAWN):
+        yield Finding("withdrawn", False, f"{count} ids, and {WITHDRAWN} is not committed", f"commit {WITHDRAWN}: clones and scheduled runs do not know of it yet")
+    else:
+        yield Finding("withdrawn", True, f"{count} ids")
 
 
 def check_runs(root: Path) -> Iterator[Finding]:
@@ -183,8 +200,10 @@ def check_machine(root: Path, *, free_gib: float) -> Iterator[Finding]:
 
 def all_findings(root: Path, *, free_gib: float) -> Iterator[Finding]:
     """Yield every part's findings; a check that fails itself is a finding."""
+    from flows.doctor_connections import check_databases, check_store
+
     load_settings(root / "params.yaml")
-    for name, check in CHECKS.items():
+    for name, check in {**CHECKS, "store": check_store, "database": check_databases}.items():
         try:
             yield from check(root)
         except QuarkmedError as error:
@@ -205,6 +224,6 @@ def _named(items: list[str]) -> str:
 
 
 CHECKS = {
-    "versions": check_versions, "git": check_git, "services": check_services, "registry": check_registry, "data": check_data, "runs": check_runs,
-    "logs": check_logs, "prefect": check_prefect_runs, "cluster": check_cluster,
+    "versions": check_versions, "git": check_git, "services": check_services, "registry": check_registry, "data": check_data,
+    "withdrawn": check_withdrawals, "runs": check_runs, "logs": check_logs, "prefect": check_prefect_runs, "cluster": check_cluster,
 }  # fmt: skip

@@ -10,7 +10,8 @@ from rich.table import Table
 from components import layout
 from components.errors import UserError
 from components.settings.settings import load_settings
-from components.storage.artifact_store import ArtifactStore, ModelReference, read_reference
+from components.storage.artifact_store import ModelReference, read_reference
+from components.storage.store_address import open_store
 
 
 def print_plan(root: Path, *, from_stage: str | None = None, restores: bool = False, console: Console | None = None) -> None:
@@ -48,11 +49,13 @@ def print_status(root: Path) -> None:
     from flows.own_workspaces import is_held, workspace_notes
     from flows.run_folder import running_process
     from flows.run_states import newest_state
-    from flows.service_commands import all_services, service_word
+    from flows.service_commands import all_services, elsewhere, service_word
     from flows.summary import read_or
 
     for service in all_services(root):
         print(f"{service.name:11} {service_word(root, service)}")
+    if (address := elsewhere(root)) is not None:
+        print(f"{'mlflow':11} {address} (MLFLOW_TRACKING_URI)")
     owner = running_process(root)
     print(f"retrain     {f'at work (process {owner})' if owner else 'none at work here'}")
     for note in workspace_notes(root):
@@ -102,7 +105,7 @@ def answer_question(root: Path, question: str, *, model: str, passages: int) -> 
     from components.retrieval.asking import ask
     from components.retrieval.index import RetrievalIndex
 
-    folder = ArtifactStore(root / load_settings(root / "params.yaml").system.store).fetch(reference)
+    folder = open_store(root).fetch(reference)
     tokenizer = load_tokenizer(folder)
     sampler = NativeSampler(load_model(folder), tokenizer)
     answer = ask(question, RetrievalIndex.load(root / layout.INDEX), sampler, tokenizer, passages=passages)

@@ -15,8 +15,8 @@ from components.registry.journal import open_journal
 from components.registry.promotion import CHAMPION, recover
 from components.registry.versions import MlflowVersions
 from components.settings.settings import load_settings
+from components.tracking.addresses import is_made
 from components.tracking.dead_runs import close_dead_runs
-from components.tracking.tracking_store import FOLDER as MLFLOW
 from components.tracking.tracking_store import open_client
 from flows.run_folder import running_process, workspace_lock
 from flows.run_states import end_killed_runs
@@ -43,7 +43,7 @@ def reconcile_all(root: Path, *, elsewhere: bool = False) -> list[str]:
 
 def reconcile_promotions(root: Path) -> list[str]:
     """Finish or abort a promotion that was left open, and let the aliases name what the journal says."""
-    if not (root / MLFLOW / "mlflow.db").is_file():
+    if not is_made(root):
         return []
     model = load_settings(root / "params.yaml").system.model_name
     client = open_client(root)

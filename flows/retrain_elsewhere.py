@@ -65,6 +65,7 @@ def _retrain(place: OwnWorkspace, request: RetrainRequest, *, table: str) -> str
     session = open_session(place.folder, place.run, launcher, from_stage=request.first_anew)
     outcome, cause = "failed", ""
     try:
+        launcher.warm_up()
         decision = bring_up_to_date(session, profile=request.profile, is_new_workspace=True)
         outcome = "finished"
     except BaseException as error:

@@ -3,6 +3,7 @@
 from pathlib import Path
 
 from components.settings.settings import load_settings
+from components.tracking.addresses import is_on_this_machine, served_at, without_password
 from flows.services import (
     Service,
     deployments_service,
@@ -41,6 +42,8 @@ def bring_up(root: Path, *, serving: str = SERVING) -> None:
         raise
     for service in (*servers, deployments):
         print(f"{service.name:11} {service.address or 'served'}{'' if service in started else '   (was up already)'}")
+    if (address := elsewhere(root)) is not None:
+        print(f"{'mlflow':11} {address}   (MLFLOW_TRACKING_URI names it; not started here)")
     print("Schedules are off until somebody turns them on in the page. `quarkmed down` stops everything.")
 
 
@@ -62,7 +65,17 @@ def service_word(root: Path, service: Service) -> str:
     return f"up at {service.address}" if service.port else "up"
 
 
-def all_services(root: Path, *, serving: str = SERVING) -> tuple[Service, Service, Service]:
-    """Return Prefect's and MLflow's server of the project, and the process that runs deployments."""
+def all_services(root: Path, *, serving: str = SERVING) -> tuple[Service, ...]:
+    """Return Prefect's and MLflow's server of the project (not MLflow's where another is named), and last the process that runs deployments."""
     settings = load_settings(root / "params.yaml").system
-    return prefect_service(root, settings), mlflow_service(root, settings), deployments_service(root, settings, module=serving)
+    servers = [prefect_service(root, settings)]
+    if elsewhere(root) is None:
+        servers.append(mlflow_service(root, settings))
+    return (*servers, deployments_service(root, settings, module=serving))
+
+
+def elsewhere(root: Path) -> str | None:
+    """Return the address of the MLflow server that MLFLOW_TRACKING_URI names, None where there is none or it is the project's own."""
+    address = served_at(root)
+    is_own = address is not None and is_on_this_machine(address, load_settings(root / "params.yaml").system.mlflow_port)
+    return None if address is None or is_own else without_password(address)

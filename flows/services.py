@@ -1,8 +1,11 @@
 """The local services: Prefect's server (needed by a run), MLflow's (to look at), and the process that runs deployments.
 
-Loopback only, state in var/. `var/services/<name>.json` says which process was started, with its start time, so that a
-recycled process id is never taken for ours, and with which version. A server started for one run only dies with it (the
-kernel tells it), even when the run is killed.
+Loopback only. State is in var/, or in the PostgreSQL databases that `system.prefect_database` and `system.mlflow_database`
+name (or the variables PREFECT_SERVER_DATABASE_CONNECTION_URL and MLFLOW_BACKEND_STORE_URI, which count first).
+
+`var/services/<name>.json` says which process was started, with its start time, so that a recycled process id is never
+taken for ours, and with which version. A server started for one run only dies with it (the kernel tells it), even when the
+run is killed.
 """
 
 import contextlib
@@ -32,6 +35,7 @@ START_SECONDS = 120.0
 STOP_SECONDS = 10.0
 SILENT_SECONDS = 30.0  # without a sign of life
 PR_SET_PDEATHSIG = 1
+DATABASE_OF_PREFECT = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
 
 
 @dataclass(frozen=True)
@@ -81,21 +85,24 @@ def prefect_service(root: Path, settings: SystemSettings) -> Service:
     """Return Prefect's server: the web application itself, without the wrapper process of its command line."""
     port = settings.prefect_port
     command = (sys.executable, "-m", "uvicorn", "--factory", "prefect.server.api.server:create_app", "--host", "127.0.0.1", "--port", str(port), "--log-level", "warning")
-    return Service("prefect", port, command, prefect_environment(root, port), "/api/health", "system.prefect_port", version=package_version("prefect"))
+    environment = prefect_environment(root, port)
+    if settings.prefect_database and DATABASE_OF_PREFECT not in os.environ:
+        environment[DATABASE_OF_PREFECT] = settings.prefect_database
+    return Service("prefect", port, command, environment, "/api/health", "system.prefect_port", version=package_version("prefect"))
 
 
 def mlflow_service(root: Path, settings: SystemSettings) -> Service:
-    """Return MLflow's server over the project's database."""
-    from components.tracking.tracking_store import FOLDER as MLFLOW
-    from components.tracking.tracking_store import tracking_uri
+    """Return MLflow's server over the project's database, whose address it is told by a variable: it may hold a password."""
+    from components.tracking.addresses import ARTIFACTS_VARIABLE, DATABASE_VARIABLE, artifacts_address, database
+    from components.tracking.addresses import FOLDER as MLFLOW
 
     port = settings.mlflow_port
     (root / MLFLOW / "artifacts").mkdir(parents=True, exist_ok=True)
-    command = (
-        sys.executable, "-m", "mlflow", "server", "--backend-store-uri", tracking_uri(root), "--artifacts-destination", (root / MLFLOW / "artifacts").as_uri(),
-        "--host", "127.0.0.1", "--port", str(port), "--workers", "1",
-    )  # fmt: skip
-    environment = {"MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false", "DO_NOT_TRACK": "1"}
+    command = (sys.executable, "-m", "mlflow", "server", "--host", "127.0.0.1", "--port", str(port), "--workers", "1")
+    environment = {
+        DATABASE_VARIABLE: database(root), ARTIFACTS_VARIABLE: artifacts_address(root),
+        "MLFLOW_SERVER_ENABLE_JOB_EXECUTION": "false", "MLFLOW_DISABLE_TELEMETRY": "true", "MLFLOW_ALLOW_PICKLE_DESERIALIZATION": "false", "DO_NOT_TRACK": "1",
+    }  # fmt: skip
     return Service("mlflow", port, command, environment, "/health", "system.mlflow_port", version=package_version("mlflow"))
 
 

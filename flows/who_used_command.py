@@ -8,6 +8,7 @@ from typing import Any
 
 from rich.console import Console
 
+from components.errors import UserError
 from flows.tables import print_table
 
 TRAINED = ("trained", "perhaps", "unknown")
@@ -16,13 +17,24 @@ TRAINED = ("trained", "perhaps", "unknown")
 def who_used(root: Path, asked: str, *, as_json: bool, console: Console) -> None:
     """Print who saw it."""
     from components.provenance.usage import who_used as find_usage
+    from components.provenance.withdrawal_notes import withdrawal_notes
 
-    started = time.monotonic()
-    answer = find_usage(root, asked)
+    started, notes = time.monotonic(), withdrawal_notes(root, asked)
+    try:
+        answer = find_usage(root, asked)
+    except UserError:
+        if not notes:
+            raise
+        answer = None  # withdrawn, and no data version that can be read holds it
     if as_json:
-        print(json.dumps(answer, ensure_ascii=False, indent=1))
+        print(json.dumps({**(answer or {"asked": asked}), "withdrawal": notes}, ensure_ascii=False, indent=1))
         return
-    print_usage(answer, console=console)
+    for words in notes:
+        console.print(f"{asked}: {words}", highlight=False, markup=False, soft_wrap=True)
+    if answer is None:
+        console.print(f"{asked}: no data version that can be read holds it now", highlight=False, markup=False)
+    else:
+        print_usage(answer, console=console)
     console.print(f"answered in {time.monotonic() - started:.1f} s", highlight=False)
 
 

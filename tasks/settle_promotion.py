@@ -7,7 +7,7 @@ from prefect import task
 from prefect.cache_policies import NO_CACHE
 
 from components import layout
-from components.pipeline.running import model_references, work_folder
+from components.pipeline.running import model_records, work_folder
 from components.pipeline.stage_key import stage_inputs, stage_key
 from components.registry.decision import CANDIDATE, champion_reference
 from components.storage.artifact_store import read_reference
@@ -60,7 +60,7 @@ def _candidate_report(session: RetrainSession) -> StageReport:
     row = session.workspace.graph.row(CANDIDATE)
     inputs = stage_inputs(session.root, row, session.settings)
     key = stage_key(inputs)
-    references = {path: reference.model_dump() for path, reference in model_references(session.root, row).items()}
+    references = model_records(session.root, row, session.settings)
     folder = work_folder(session.root, CANDIDATE, key)
     folder.mkdir(parents=True, exist_ok=True)
     return StageReport(name=CANDIDATE, key=key, folder=str(folder), parameters=inputs["parameters"], models=references)

@@ -5,7 +5,7 @@ from typing import Any
 
 from components.errors import Preempted, QuarkmedError
 from components.pipeline.plan import ANEW
-from components.pipeline.running import StageRun, finished_run, model_references, work_folder
+from components.pipeline.running import StageRun, finished_run, model_records, work_folder
 from components.pipeline.stage_key import stage_inputs, stage_key
 from components.recorder import read_warnings
 from components.tracking.replay import StageReport
@@ -85,7 +85,7 @@ def _unrun(root: Path, name: str, key: str) -> StageRun:
 
 def _report(session: RetrainSession, name: str, ended: StageRun, inputs: dict[str, Any], taken: dict[str, Any], digests: dict[str, str]) -> None:
     row = session.workspace.graph.row(name)
-    references = {path: reference.model_dump() for path, reference in model_references(session.root, row).items()}
+    references = model_records(session.root, row, session.settings)
     report = StageReport(
         name=name, key=ended.key, folder=ended.folder, parameters=inputs["parameters"],
         inputs={path: str(value) for path, value in taken.items() if path != "params.yaml"}, outputs=digests, models=references,

@@ -1,8 +1,16 @@
-"""Shared fixtures: a project of four quick stages with DVC, the store and git, made anew for each test."""
+"""Shared fixtures: a project of four quick stages with DVC, the store and git, made anew for each test; real S3 and PostgreSQL servers."""
 
+import os
+import secrets
 import shutil
+import signal
+import socket
 import subprocess
-from collections.abc import Callable
+import sys
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +24,13 @@ from components.storage.artifact_store import ArtifactStore
 from components.storage.checkpoints import CheckpointFolder
 
 ROOT = Path(__file__).resolve().parents[1]
+OF_A_TEAM = ("MLFLOW_TRACKING_URI", "MLFLOW_BACKEND_STORE_URI", "MLFLOW_ARTIFACTS_DESTINATION", "PREFECT_SERVER_DATABASE_CONNECTION_URL", "PGPASSWORD")
+
+
+def pytest_configure() -> None:
+    """Keep tests away from a team's servers that this shell may name."""
+    for name in OF_A_TEAM:
+        os.environ.pop(name, None)
 
 
 def _make_fake_project(project: Path) -> Path:
@@ -97,3 +112,128 @@ def tiny_model(tiny_tokenizer: Any) -> Any:
     torch.set_num_threads(1)
     yield model
     torch.set_num_threads(threads)
+
+
+@dataclass(frozen=True)
+class S3Server:
+    """A running object store: its address, its one pair of keys, and the folder where its buckets lie as folders."""
+
+    address: str
+    key: str
+    secret: str
+    folder: Path
+
+    def environment(self, *, address: str | None = None) -> dict[str, str]:
+        """Return the variables by which boto3, DVC and MLflow reach it."""
+        endpoint = address or self.address
+        return {
+            "AWS_ACCESS_KEY_ID": self.key, "AWS_SECRET_ACCESS_KEY": self.secret, "AWS_DEFAULT_REGION": "us-east-1",
+            "AWS_ENDPOINT_URL_S3": endpoint, "AWS_ENDPOINT_URL": endpoint, "MLFLOW_S3_ENDPOINT_URL": endpoint, "AWS_CONFIG_FILE": str(self.folder.parent / "config"), "AWS_SHARED_CREDENTIALS_FILE": str(self.folder.parent / "config"),
+        }  # fmt: skip
+
+    def bucket(self) -> str:
+        """Make a bucket and return its name."""
+        import boto3
+
+        name = f"bucket-{secrets.token_hex(4)}"
+        keys = {"aws_access_key_id": self.key, "aws_secret_access_key": self.secret, "region_name": "us-east-1"}
+        boto3.client("s3", endpoint_url=self.address, **keys).create_bucket(Bucket=name)
+        return name
+
+
+@pytest.fixture(scope="session")
+def free_port() -> Callable[[], int]:
+    """Return a finder of ports that nobody listens on."""
+
+    def find() -> int:
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return int(probe.getsockname()[1])
+
+    return find
+
+
+@pytest.fixture(scope="session")
+def s3_server(tmp_path_factory: pytest.TempPathFactory, free_port: Callable[[], int]) -> Iterator[S3Server]:
+    """Yield `rclone serve s3` on loopback with random keys; it verifies signatures and ignores If-None-Match."""
+    folder, port = tmp_path_factory.mktemp("s3"), free_port()
+    server = S3Server(f"http://127.0.0.1:{port}", secrets.token_hex(8), secrets.token_hex(16), folder / "data")
+    server.folder.mkdir()
+    (folder / "config").touch()  # so that no profile of whoever runs the tests is read
+    command = [
+        str(Path(sys.executable).parent / "rclone"), "serve", "s3", "--config", "/dev/null", "--auth-key", f"{server.key},{server.secret}",
+        "--addr", f"127.0.0.1:{port}", "--vfs-cache-mode", "writes", "--vfs-write-back", "0s", "--cache-dir", str(folder / "cache"), str(server.folder),
+    ]  # fmt: skip
+    with (folder / "log").open("w") as log:
+        process = subprocess.Popen(command, stdout=log, stderr=log)
+    try:
+        _wait_for_port(port, process, folder / "log")
+        yield server
+    finally:
+        process.terminate()
+        process.wait(10)
+
+
+@dataclass(frozen=True)
+class PostgresServer:
+    """A running PostgreSQL that asks for a password, which stands in `password_file` (as PGPASSFILE names one) and nowhere else."""
+
+    port: int
+    password: str
+    password_file: Path
+
+    def address(self, database: str, *, driver: str = "postgresql") -> str:
+        """Return a database's address without the password."""
+        return f"{driver}://quarkmed@127.0.0.1:{self.port}/{database}"
+
+    def database(self) -> str:
+        """Make a database and return its name."""
+        import psycopg2
+
+        name = f"test_{secrets.token_hex(4)}"
+        connection = psycopg2.connect(host="127.0.0.1", port=self.port, user="quarkmed", password=self.password, dbname="postgres")
+        connection.autocommit = True
+        with connection.cursor() as cursor:
+            cursor.execute(f"create database {name}")
+        connection.close()
+        return name
+
+
+@pytest.fixture(scope="session")
+def postgres(free_port: Callable[[], int]) -> Iterator[PostgresServer]:
+    """Yield Debian's PostgreSQL over a new cluster on loopback; skips where it is not installed."""
+    programs = sorted(Path("/usr/lib/postgresql").glob("*/bin/initdb"))
+    if not programs:
+        pytest.skip("PostgreSQL is not installed (apt-get install postgresql)")
+    user = {"user": "postgres", "group": "postgres", "extra_groups": []} if os.geteuid() == 0 else {}  # it refuses root
+    with tempfile.TemporaryDirectory(prefix="quarkmed-postgres-", ignore_cleanup_errors=True) as name:
+        folder, port, password = Path(name), free_port(), secrets.token_hex(16)
+        (folder / "password").write_text(password)
+        (folder / "pgpass").write_text(f"127.0.0.1:{port}:*:quarkmed:{password}\n")
+        (folder / "pgpass").chmod(0o600)
+        if user:
+            shutil.chown(folder, "postgres")
+            shutil.chown(folder / "password", "postgres")
+        made = [str(programs[-1]), "-D", str(folder / "data"), "-U", "quarkmed", "--auth=scram-sha-256", f"--pwfile={folder / 'password'}", "--no-sync"]
+        subprocess.run(made, cwd=folder, check=True, capture_output=True, **user)
+        command = [str(programs[-1].with_name("postgres")), "-D", str(folder / "data"), "-p", str(port)]
+        for option in ("listen_addresses=127.0.0.1", f"unix_socket_directories={folder}", "fsync=off"):
+            command += ["-c", option]
+        with (folder / "log").open("w") as log:
+            process = subprocess.Popen(command, cwd=folder, stdout=log, stderr=log, **user)
+        try:
+            _wait_for_port(port, process, folder / "log")
+            yield PostgresServer(port, password, folder / "pgpass")
+        finally:
+            process.send_signal(signal.SIGINT)  # ends sessions that are left, and itself
+            process.wait(30)
+
+
+def _wait_for_port(port: int, process: "subprocess.Popen[bytes]", log: Path) -> None:
+    deadline = time.monotonic() + 30
+    while time.monotonic() < deadline and process.poll() is None:
+        with socket.socket() as probe:
+            if probe.connect_ex(("127.0.0.1", port)) == 0:
+                return
+        time.sleep(0.05)
+    raise RuntimeError(f"the server did not start: {log.read_text()[-500:]}")

@@ -174,7 +174,7 @@ def _write_review(context: StageContext, answered: Answered, oracle: Oracle, set
         passages = case.passages or found[case.prompt]
         points = key_points_of(oracle.facts(case)) if case.suite == "preference" else [case.answer]
         shown = [f"[{number}] ({passage.authority}) {passage.text}" for number, passage in enumerate(passages, start=1)]
-        rows.append(review_row(query, chosen_text(query), passages=shown, key_points=points))
+        rows.append(review_row(query, chosen_text(query), passages=shown, documents=[passage.document_id for passage in passages], key_points=points))
     write_jsonl(context.write(REVIEW_LINES), rows)
     write_review_csv(context.write(REVIEW_SHEET), rows)
     context.recorder.table("answers", [{key: row[key] for key in ("question", "chosen_answer", "is_fallback", "key_points")} for row in rows[:100]])

@@ -9,18 +9,19 @@ from components.answers.best_of_n import Query
 from components.rewards.facts import QueryFacts
 from components.storage.files import atomic_writer
 
-COLUMNS = ("case_id", "question", "passages", "chosen_answer", "is_fallback", "other_candidates", "key_points", "verdict", "corrected_answer", "reviewer")
+COLUMNS = ("case_id", "question", "passages", "documents", "chosen_answer", "is_fallback", "other_candidates", "key_points", "verdict", "corrected_answer", "reviewer")
 OTHER_CANDIDATES = 3
 
 
-def review_row(query: Query, answer: str, *, passages: Sequence[str], key_points: Sequence[str]) -> dict[str, Any]:
-    """Return one row; the last three columns are the reviewer's."""
+def review_row(query: Query, answer: str, *, passages: Sequence[str], documents: Sequence[str], key_points: Sequence[str]) -> dict[str, Any]:
+    """Return one row; `documents` are the ids of those the passages stand in, and the last three columns are the reviewer's."""
     chosen = query.candidates[query.chosen].text if query.chosen is not None else None
     others = list(dict.fromkeys(candidate.text for candidate in query.candidates if candidate.text != chosen))
     return {
         "case_id": query.case.id,
         "question": query.case.prompt.splitlines()[-1],
         "passages": list(passages),
+        "documents": list(documents),
         "chosen_answer": answer,
         "is_fallback": query.chosen is None,
         "other_candidates": others[:OTHER_CANDIDATES],

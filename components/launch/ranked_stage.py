@@ -21,7 +21,6 @@ from components.pipeline.running import (
     STAGE_TABLE,
     execute_stage,
     finished_run,
-    open_store,
     stage_function,
     work_folder,
 )
@@ -33,6 +32,7 @@ from components.settings.settings import Settings, load_settings
 from components.stage import StageContext
 from components.storage.artifact_store import ModelReference
 from components.storage.read_checkpoints import ReadCheckpoints
+from components.storage.store_address import open_store
 
 ENGINE_SECTION = "engine"  # the params of a stage that may train on several processes name it
 

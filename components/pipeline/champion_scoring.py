@@ -6,12 +6,13 @@ Stored results are read where they exist, by (model digest, items digest); only 
 from pathlib import Path
 
 from components.pipeline.graph import load_graph
-from components.pipeline.running import WORK, open_store
+from components.pipeline.running import WORK
 from components.recorder import Recorder
 from components.settings.settings import load_settings
 from components.stage import StageContext
 from components.storage.artifact_store import ModelReference
 from components.storage.checkpoints import CheckpointFolder
+from components.storage.store_address import open_store
 
 
 def score_champion(root: str, reference: dict[str, object]) -> str:

@@ -91,12 +91,13 @@ def read_lock(text: str, *, name: str) -> LockedGraph:
     """
     try:
         parsed = yaml.load(text, Loader=getattr(yaml, "CSafeLoader", yaml.SafeLoader)) or {}
-        return LockedGraph(tuple(_stage(stage, row) for stage, row in parsed.get("stages", {}).items()))
+        return LockedGraph(tuple(parse_stage(stage, row) for stage, row in parsed.get("stages", {}).items()))
     except (yaml.YAMLError, AttributeError, KeyError, TypeError):
         raise StorageError(f"{name}: not a dvc.lock; run `make retrain`, which mends it, or check the run's commit") from None
 
 
-def _stage(name: str, row: Mapping[str, Any]) -> LockedStage:
+def parse_stage(name: str, row: Mapping[str, Any]) -> LockedStage:
+    """Return one stage's entry of a dvc.lock, or of DVC's run cache."""
     return LockedStage(name, _versions(row.get("deps", [])), _versions(row.get("outs", [])), row.get("params", {}).get("params.yaml", {}))
 
 

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from pathlib import Path
 
 from components.errors import StorageError
+from components.layout import WITHDRAWN
 
 PREFIX = "refs/quarkmed/runs"
 IDENTITY = {
@@ -34,7 +35,7 @@ def is_dirty(root: Path) -> bool:
 
 
 def keep_run(root: Path, run: str, *, message: str) -> str | None:
-    """Commit HEAD's tree with the present dvc.lock, params.yaml and models/*.json under the run's reference; return the sha.
+    """Commit HEAD's tree with the present dvc.lock, params.yaml, list of withdrawn ids and models/*.json under the run's reference; return the sha.
 
     None outside a git repository: the run is then only kept in runs/<id>.
 
@@ -43,7 +44,7 @@ def keep_run(root: Path, run: str, *, message: str) -> str | None:
     """
     if not _is_repository(root):
         return None
-    files = [path for path in (root / "dvc.lock", root / "params.yaml", *sorted((root / "models").glob("*.json"))) if path.is_file()]
+    files = [path for path in (root / "dvc.lock", root / "params.yaml", root / WITHDRAWN, *sorted((root / "models").glob("*.json"))) if path.is_file()]
     head = head_commit(root)
     index = root / "var" / f"index-{run}"
     index.parent.mkdir(parents=True, exist_ok=True)

@@ -28,9 +28,10 @@ from components.pipeline.withheld_words import withheld_words
 from components.recorder import Recorder, read_record
 from components.settings.settings import Settings, load_settings
 from components.stage import StageContext
-from components.storage.artifact_store import ArtifactStore, ModelReference, read_reference
+from components.storage.artifact_store import ModelReference, read_reference
 from components.storage.checkpoints import CheckpointFolder
 from components.storage.files import read_json, write_json
+from components.storage.store_address import open_store
 
 STAGE_TABLE = "components.pipeline.stages:STAGES"
 WORK = "var/work"
@@ -131,15 +132,16 @@ def work_folder(root: Path, name: str, key: str) -> Path:
     return root / WORK / name / key[:20]
 
 
-def open_store(root: Path, settings: Settings) -> ArtifactStore:
-    """Return the artifact store the settings name."""
-    return ArtifactStore(root / settings.system.store)
-
-
 def model_references(root: Path, row: StageRow) -> dict[str, ModelReference]:
     """Return the model references among a stage's outputs that exist: {path: reference}."""
     paths = [path for path in row.outputs if path.startswith("models/") and (root / path).is_file()]
     return {path: read_reference(root / path) for path in paths}
+
+
+def model_records(root: Path, row: StageRow, settings: Settings) -> dict[str, dict[str, Any]]:
+    """Return what is recorded elsewhere of a stage's models: {path: reference with the store's address of the model as "uri"}."""
+    store = open_store(root, settings)
+    return {path: {**reference.model_dump(), "uri": store.uri(reference)} for path, reference in model_references(root, row).items()}
 
 
 def path_digest_of_output(root: Path, row: StageRow, path: str) -> str:

@@ -51,10 +51,11 @@ def path_digest(root: Path, path: str, *, user: str) -> str:
     if absolute.is_file():
         return digest_file(absolute)
     if absolute.is_dir():
-        files = sorted(item for item in absolute.rglob("*") if item.is_file() and _is_seen(item))
+        files = sorted(item for item in absolute.rglob("*") if item.is_file() and is_seen(item))
         return digest_value([[item.relative_to(absolute).as_posix(), digest_file(item)] for item in files])
     raise DataError(f"{path}: no such file or folder, but stage {user} reads it; run `make retrain`, which makes what is missing")
 
 
-def _is_seen(path: Path) -> bool:
+def is_seen(path: Path) -> bool:
+    """Say whether a folder's digest counts a file: not where it is compiled or half-written."""
     return not path.name.endswith(UNSEEN_ENDINGS) and not any(part in UNSEEN_FOLDERS for part in path.parts)

@@ -17,9 +17,10 @@ from components.errors import DataError, SettingsError, StorageError, UserError
 from components.pipeline.graph import StageGraph, StageRow, load_graph
 from components.pipeline.named_folders import add_dependencies, named_folders
 from components.pipeline.outputs import replaced_outputs
-from components.pipeline.running import model_references, open_store
+from components.pipeline.running import model_references
 from components.pipeline.staleness import explain_status
 from components.settings.settings import Settings
+from components.storage.store_address import open_store
 
 LOCK_FILE = "dvc.lock"
 LOCK_COPY = "var/dvc.lock.last"

@@ -5,8 +5,7 @@ from pathlib import Path
 from components.pipeline.dvc_cache import cache_folder, cached_object, read_listing
 from components.provenance.id_index import FOLDER, is_sound
 from components.provenance.kept_lineage import KeptLineages
-from components.settings.settings import load_settings
-from components.storage.artifact_store import ArtifactStore
+from components.storage.store_address import open_store
 
 
 def missing_objects(root: Path) -> tuple[int, list[str]]:
@@ -27,7 +26,7 @@ def missing_objects(root: Path) -> tuple[int, list[str]]:
 
 def missing_models(root: Path) -> tuple[int, list[str]]:
     """Return how many models of models/*.json the store holds, and a sentence about each it lacks."""
-    store = ArtifactStore(root / load_settings(root / "params.yaml").system.store)
+    store = open_store(root)
     present = KeptLineages(root).present()
     models = present.models if present else {}
     lost = [f"{path}: {reference.key} is missing" for path, reference in sorted(models.items()) if not store.has(reference)]

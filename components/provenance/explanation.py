@@ -11,11 +11,13 @@ from typing import Any
 from components.errors import StorageError
 from components.pipeline.locked_graph import MODELS, DataVersion, LockedGraph, LockedStage
 from components.provenance.kept_lineage import REFERENCE, KeptLineages, Lineage, parents
-from components.registry.journal import JOURNAL, Entry, open_journal
+from components.registry.journal import Entry, open_journal
 from components.registry.promotion import CHAMPION
 from components.registry.version_reading import VersionRecord, find_version, open_registry, retrain_run, stage_run
 from components.settings.settings import load_settings
 from components.storage.artifact_store import ArtifactStore, ModelReference
+from components.storage.store_address import open_store
+from components.tracking.addresses import has_journal
 
 TAG = "quarkmed."
 
@@ -39,7 +41,7 @@ def explain_version(root: Path, wanted: str, *, reads_bytes: bool = False) -> di
     digest = tags.get("model_digest", "")
     lineage = KeptLineages(root).of(digest, run=tags.get("run"))
     journal = journal_entries(root, record.model)
-    store = ArtifactStore(root / settings.store)
+    store = open_store(root)
     mlflow_retrain = retrain_run(client, root, tags.get("run", ""))
     explained: dict[str, Any] = {
         "model": record.model, "version": record.version, "aliases": list(record.aliases), "registered": record.created, "source": record.source,
@@ -69,7 +71,7 @@ def explain_version(root: Path, wanted: str, *, reads_bytes: bool = False) -> di
 
 def journal_entries(root: Path, model: str) -> list[Entry]:
     """Return the promotion journal's entries about a model, oldest first; none where there is no journal yet."""
-    return open_journal(root).entries(model) if (root / JOURNAL).is_file() else []
+    return open_journal(root).entries(model) if has_journal(root) else []
 
 
 def entry_row(entry: Entry) -> dict[str, Any]:

@@ -101,7 +101,7 @@ class IdIndex:
         raise StorageError(f"{path}: its version {md5} is neither in DVC's cache nor indexed; run `dvc pull` at the run's commit, then ask again")
 
     def _target(self, path: str, md5: str) -> Path:
-        return self.root / FOLDER / f"{md5}-{digest_bytes(path.encode())[:8]}.db"
+        return _index_file(self.root, path, md5)
 
     def _listing(self, md5: str) -> dict[str, str] | None:
         kept = self.root / LISTINGS / f"{md5}.json"
@@ -112,6 +112,13 @@ class IdIndex:
                         stream.write(content)
                 return listing
         return None
+
+
+def index_files(root: Path, versions: Iterable[tuple[str, str]]) -> Iterator[tuple[str, Path]]:
+    """Yield (path in the project, index file or its seal) of every index there is of these file versions, given as (path, md5)."""
+    for path, md5 in versions:
+        target = _index_file(root, path, md5)
+        yield from ((path, file) for file in (target, _seal(target)) if file.is_file())
 
 
 def is_sound(target: Path) -> bool:
@@ -178,6 +185,10 @@ def _rows(content: Path, path: str) -> Iterator[tuple[int, dict[str, object]]]:
             if not isinstance(row, dict):
                 raise StorageError(f"{path}:{number}: not a JSON object, so its ids cannot be read; the stage that made it wrote other lines")
             yield number, row
+
+
+def _index_file(root: Path, path: str, md5: str) -> Path:
+    return root / FOLDER / f"{md5}-{digest_bytes(path.encode())[:8]}.db"
 
 
 def _seal(target: Path) -> Path:

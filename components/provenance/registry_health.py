@@ -4,10 +4,12 @@ from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 from components.provenance.explanation import journal_entries
+from components.provenance.purging import PURGED
 from components.registry.promotion import CHAMPION
 from components.registry.version_reading import open_registry, registered_versions
 from components.settings.settings import load_settings
-from components.storage.artifact_store import ArtifactStore, ModelReference
+from components.storage.artifact_store import ModelReference
+from components.storage.store_address import open_store
 from components.tracking.tracking_store import experiment_id
 
 KEY_LETTERS = 32  # of a digest, in a store's key
@@ -16,14 +18,14 @@ KEY_LETTERS = 32  # of a digest, in a store's key
 def dangling_versions(root: Path) -> tuple[int, list[str]]:
     """Return how many versions there are, and a sentence about each whose source folder or model is gone."""
     settings = load_settings(root / "params.yaml").system
-    store, said = ArtifactStore(root / settings.store), []
+    store, said = open_store(root), []
     records = registered_versions(open_registry(root), settings.model_name)
     for record in records:
         address = urlparse(record.source)
         if address.scheme in ("", "file") and not (Path(unquote(address.path)) / "model.json").is_file():
             said.append(f"version {record.version}: its source {record.source} is gone")
         digest = record.tags.get("quarkmed.model_digest", "")
-        if digest and not store.has(ModelReference(key=f"models/{digest[:KEY_LETTERS]}", digest=digest, size_bytes=0)):
+        if digest and PURGED not in record.tags and not store.has(ModelReference(key=f"models/{digest[:KEY_LETTERS]}", digest=digest, size_bytes=0)):
             said.append(f"version {record.version}: the store has no models/{digest[:KEY_LETTERS]}")
     return len(records), said
 

@@ -12,6 +12,7 @@ from components import layout
 
 Row = Mapping[str, Any]
 LINE = re.compile(r"line \d+")
+REVIEW_LINES = "artifacts/answers/review.jsonl"
 HASH_LETTERS = 12  # of a preference pair's id, after its dimension
 
 
@@ -64,6 +65,8 @@ def _made_from(path: str, row: Row) -> Iterator[tuple[str, str]]:
     for passage in row.get("passages") or ():
         if isinstance(passage, Mapping):
             yield "document", str(passage["document_id"])
+    for identifier in row.get("documents") or () if path == REVIEW_LINES else ():
+        yield "document", str(identifier)
     if path == layout.SENTENCES and len(row.get("triple", ())) == 3:
         yield "triple", triple_id(*row["triple"])
     if path == layout.REWARD_PAIRS and (case := _case_of_pair(row)):

@@ -8,8 +8,9 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 
 from components.errors import StorageError
+from components.layout import WITHDRAWN
 from components.pipeline.graph import overlaps
-from components.pipeline.locked_graph import MODELS, LockedGraph, LockedStage
+from components.pipeline.locked_graph import MODELS, DataVersion, LockedGraph, LockedStage
 from components.provenance.id_index import IdIndex
 from components.provenance.row_ids import is_line
 from components.provenance.uses import GAPS, SEEN, UNKNOWN, USES, Effect
@@ -76,13 +77,18 @@ def lineage_stages(graph: LockedGraph, reference: str) -> tuple[LockedStage, ...
     return (*above, *(stage for stage in graph.stages if stage.name == MEASURING and stage not in above))
 
 
+def is_data(item: DataVersion) -> bool:
+    """Say whether a path is data, whose rows may name an id: no code, no model, and not the list of withdrawn ids itself."""
+    return not item.path.startswith(MODELS) and not item.is_code and item.path != WITHDRAWN
+
+
 def data_files(stages: Iterable[LockedStage], index: IdIndex) -> tuple[list[DataFile], list[str]]:
     """Return the files with rows that the stages were given and made, makers first, and sentences about folders nobody can list."""
     stages, unlisted = tuple(stages), []
     read: dict[tuple[str, str], list[str]] = {}
     for stage in stages:
         for item in stage.inputs:
-            for path, md5 in (index.files(item.path, item.md5) or {}).items() if not item.path.startswith(MODELS) and not item.is_code else ():
+            for path, md5 in (index.files(item.path, item.md5) or {}).items() if is_data(item) else ():
                 read.setdefault((path, md5), []).append(stage.name)
     made = []
     for stage in stages:

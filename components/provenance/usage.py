@@ -14,7 +14,7 @@ from components.provenance.kept_lineage import REFERENCE, KeptLineages, Lineage
 from components.provenance.sightings import Trace, lineage_stages, strongest, trace_id, trace_version
 from components.registry.version_reading import open_registry, registered_versions
 from components.settings.settings import load_settings
-from components.tracking.tracking_store import FOLDER as MLFLOW
+from components.tracking.addresses import is_made
 
 DIGEST = re.compile(r"[0-9a-f]{7,32}(\.dir)?")
 MD5_LETTERS = 32
@@ -66,7 +66,7 @@ def all_holders(root: Path) -> list[Holder]:
     """Return everything that may have seen data: versions, then what was never registered."""
     lineages = KeptLineages(root)
     holders, known = [], set()
-    if (root / MLFLOW / "mlflow.db").is_file():
+    if is_made(root):
         for record in registered_versions(open_registry(root), load_settings(root / "params.yaml").system.model_name):
             digest = record.tags.get("quarkmed.model_digest", "")
             run = record.tags.get("quarkmed.run")

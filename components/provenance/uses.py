@@ -45,6 +45,7 @@ MADE = Use("made", "made other rows of it")
 NOT_READ = Use("none", "not read")
 
 USES: dict[tuple[str, str], Use] = {
+    ("sources", layout.WITHDRAWN): Use("none", "left out what it names"),
     ("curate", layout.RAW_DOCUMENTS): MADE,
     ("curate", layout.RAW_RECORDS): MADE,
     ("curate", layout.GOLD_SPANS): Use("none", "measured the de-identification"),
@@ -97,6 +98,6 @@ GAPS: tuple[Gap, ...] = (
     Gap("knowledge", layout.DOCUMENTS, "documents decide which knowledge points get a synthesised paragraph; a paragraph copies no text of them and names none"),
     Gap("knowledge", layout.TRIPLES, "a synthesised paragraph names its entity, not the triples it tells"),
     Gap("holdout", layout.TRIPLES, "questions are made from the knowledge base itself and name no triple, so which of them ask for it is not known"),
+    Gap("answers", CHUNKS, "an experts' review sheet (artifacts/answers/review.csv) that an earlier version of the stage made names no document of its passages"),
     Gap("holdout", layout.RAW_RECORDS, "the combination of features a record shows is kept out of validation and test; training questions may repeat it and name no record"),
-    Gap("answers", CHUNKS, "passages on the experts' review sheet (artifacts/answers/review.csv) name no document"),
 )

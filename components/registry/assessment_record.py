@@ -8,7 +8,7 @@ from pathlib import Path
 from components.lineage import digest_value
 from components.registry.assessment import Assessment
 from components.registry.gate_table import gate_markdown
-from components.tracking.tracking_store import experiment_id, open_client
+from components.tracking.tracking_store import experiment_id, open_client, sole_writer
 
 TABLE = "gate.md"
 KEY = "quarkmed.evaluation_key"
@@ -16,6 +16,11 @@ KEY = "quarkmed.evaluation_key"
 
 def record_assessment(root: Path, assessed: Assessment) -> str:
     """Write an assessment into MLflow; return the id of its run."""
+    with sole_writer(root):
+        return _record_once(root, assessed)
+
+
+def _record_once(root: Path, assessed: Assessment) -> str:
     client = open_client(root)
     experiment = experiment_id(client, root)
     key = digest_value([assessed.model, assessed.version, assessed.champion, assessed.verdict, assessed.metrics])

@@ -13,6 +13,7 @@ import yaml
 
 from components import layout
 from components.errors import SettingsError, StorageError
+from components.launch.gpu_hours import open_ledger
 from components.pipeline.durations import read_durations
 from components.pipeline.kept_runs import kept_runs, read_kept
 from components.registry.journal import Entry
@@ -109,7 +110,14 @@ def _costs(root: Path, settings: Mapping[str, Any], *, run: str, is_present: boo
     cpu = UNKNOWN
     if seconds and threads:
         cpu = f"at most {seconds * threads / HOUR:.2f}: {seconds / HOUR:.2f} hours of the stages' own work on {threads} threads"
-    return {"CPU-hours": cpu, "GPU-hours": UNKNOWN, "energy": UNKNOWN}
+    return {"CPU-hours": cpu, "GPU-hours": _gpu_hours(root, run), "energy": UNKNOWN}
+
+
+def _gpu_hours(root: Path, run: str) -> str:
+    """Return the GPU-hours of the run's pods; stages that earlier runs made are in those runs' hours."""
+    ledger = open_ledger(root)
+    pods = [pod for pod in ledger.pods() if pod.run == run]
+    return f"{ledger.gpu_hours(run=run):.2f} of {len(pods)} pods in run {run}" if pods else f"{UNKNOWN}: no pod of a cluster worked in this run"
 
 
 def _flat(values: Any) -> str:

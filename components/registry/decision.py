@@ -19,7 +19,8 @@ from components.registry.promotion import CHALLENGER, CHAMPION, Candidate, promo
 from components.registry.versions import CANDIDATE, MlflowVersions, check_manifest
 from components.registry.weaknesses import weakest_tasks
 from components.settings.settings import load_settings
-from components.storage.artifact_store import ArtifactStore, ModelReference, read_reference
+from components.storage.artifact_store import ModelReference, read_reference
+from components.storage.store_address import open_store
 from components.tracking.record_reading import accepted_name
 from components.tracking.replay import replay_stage
 from components.tracking.tracking_store import open_client
@@ -53,7 +54,7 @@ def register_candidate(root: str, run: str, report: Mapping[str, Any], tags: Map
     folder = Path(root)
     settings = load_settings(folder / "params.yaml").system
     reference = read_reference(folder / layout.MODELS[CANDIDATE])
-    check_manifest(ArtifactStore(folder / settings.store), reference)
+    check_manifest(open_store(folder), reference)
     run_id = replay_stage(root, run, report)
     client = open_client(folder)
     versions = MlflowVersions(client, settings.model_name)

@@ -16,11 +16,11 @@ from pathlib import Path
 from typing import Any, Literal
 
 import sqlalchemy as sa
-from sqlalchemy.exc import IntegrityError, OperationalError
+from sqlalchemy.exc import DBAPIError, IntegrityError
 
 from components.errors import StorageError, UserError
+from components.tracking.addresses import JOURNAL, journal_address, without_password
 
-JOURNAL = "var/registry/journal.db"
 Kind = Literal["PREPARED", "COMMITTED", "ABORTED", "REFUSED", "HELD"]
 METADATA = sa.MetaData()
 TABLE = sa.Table(
@@ -65,12 +65,14 @@ class Journal:
     """The journal in a database: SQLite by default, any SQLAlchemy address for a team."""
 
     def __init__(self, url: str) -> None:
-        self._engine = sa.create_engine(url, connect_args={"timeout": 30} if url.startswith("sqlite") else {})
+        is_file = url.startswith("sqlite")
+        self._engine = sa.create_engine(url, connect_args={"timeout": 30} if is_file else {"connect_timeout": 30}, pool_pre_ping=not is_file)
         try:
             METADATA.create_all(self._engine)
-        except OperationalError as error:
-            if "already exists" not in str(error):
-                raise StorageError(f"{url}: the promotion journal cannot be opened ({error.orig}); mend the file's rights or free the disk") from None
+        except DBAPIError as error:
+            if not self._is_made():  # of two that make it at once, one is refused
+                to_do = "mend the file's rights or free the disk" if is_file else "check that the database runs, its address, and the password's place (PGPASSFILE or PGPASSWORD)"
+                raise StorageError(f"{without_password(url)}: the promotion journal cannot be opened ({str(error.orig).strip()}); {to_do}") from None
 
     def entries(self, model: str) -> list[Entry]:
         """Return every entry about a model, oldest first."""
@@ -148,6 +150,12 @@ class Journal:
             connection.execute(TABLE.insert().values(**values))
         return entry
 
+    def _is_made(self) -> bool:
+        try:
+            return sa.inspect(self._engine).has_table(TABLE.name)
+        except DBAPIError:
+            return False
+
     def _last_sequence(self) -> int:
         with self._engine.connect() as connection:
             return int(connection.execute(sa.select(sa.func.coalesce(sa.func.max(TABLE.c.sequence), 0))).scalar_one())
@@ -159,7 +167,8 @@ class Journal:
 
 
 def open_journal(root: Path) -> Journal:
-    """Open the project's journal, making the table on first use."""
-    path = root / JOURNAL
-    path.parent.mkdir(parents=True, exist_ok=True)
-    return Journal(f"sqlite:///{path}")
+    """Open the project's journal, in the database of MLflow where that is PostgreSQL, making the table on first use."""
+    address = journal_address(root)
+    if address.startswith("sqlite"):
+        (root / JOURNAL).parent.mkdir(parents=True, exist_ok=True)
+    return Journal(address)

@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING
 from components.errors import StorageError
 from components.registry.version_reading import VersionRecord
 from components.registry.versions import check_manifest
-from components.settings.settings import load_settings
-from components.storage.artifact_store import ArtifactStore, ModelReference
+from components.storage.artifact_store import ModelReference
+from components.storage.store_address import open_store
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -34,8 +34,8 @@ def version_reference(client: "MlflowClient", record: VersionRecord) -> ModelRef
     try:
         with tempfile.TemporaryDirectory() as folder:
             text = Path(client.download_artifacts(record.mlflow_run, path, folder)).read_text(encoding="utf-8")
-        return ModelReference.model_validate(json.loads(text))
-    except (MlflowException, OSError, ValueError) as error:
+        return ModelReference.model_validate({name: value for name, value in json.loads(text).items() if name in ModelReference.model_fields})
+    except (MlflowException, OSError, ValueError, AttributeError) as error:
         raise StorageError(
             f"{record.model} version {record.version}: its {MANIFEST} under {record.source} cannot be read ({type(error).__name__}); "
             "run `quarkmed doctor`, and `quarkmed retrain` at the version's commit to make it again"
@@ -50,7 +50,7 @@ def stored_reference(root: Path, client: "MlflowClient", record: VersionRecord) 
     """
     reference = version_reference(client, record)
     try:
-        check_manifest(ArtifactStore(root / load_settings(root / "params.yaml").system.store), reference)
+        check_manifest(open_store(root), reference)
     except StorageError as error:
         raise StorageError(f"{record.model} version {record.version} cannot be served, so no alias was changed: {error}") from None
     return reference

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING
 
 from components.errors import UserError
 from components.registry.promotion import CHALLENGER
-from components.tracking.tracking_store import FOLDER, experiment_id, open_client
+from components.tracking.addresses import FOLDER, is_made
+from components.tracking.tracking_store import experiment_id, open_client
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -45,7 +46,7 @@ def open_registry(root: Path) -> "MlflowClient":
     Raises:
         UserError: there is none yet.
     """
-    if not (root / FOLDER / "mlflow.db").is_file():
+    if not is_made(root):
         raise UserError(f"{root / FOLDER}/mlflow.db: no such file, so no version is registered yet; run `quarkmed retrain` first")
     return open_client(root)
 

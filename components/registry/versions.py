@@ -5,12 +5,15 @@ creation has raced, so a version is looked up by its tag `quarkmed.stage_key` be
 """
 
 from collections.abc import Mapping
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from components.errors import StorageError
 from components.storage.artifact_store import ArtifactStore, ModelReference
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
+
+ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # the second: an alias that is not set
 
 
 CANDIDATE = "grpo_general"  # which model of a run is registered
@@ -47,8 +50,8 @@ class MlflowVersions:
 
         try:
             return str(self.client.get_model_version_by_alias(self.model, alias).version)
-        except MlflowException:
-            return None
+        except MlflowException as error:
+            return _none_if_absent(error)
 
     def set_alias(self, alias: str, version: str) -> None:
         """Let an alias name a version."""
@@ -59,23 +62,33 @@ class MlflowVersions:
         from mlflow.exceptions import MlflowException
 
         try:
-            self.client.get_model_version(self.model, version)
-        except MlflowException:
-            return False
-        return True
+            return self.client.get_model_version(self.model, version) is not None
+        except MlflowException as error:
+            return bool(_none_if_absent(error))
 
     def _ensure_model(self) -> None:
         from mlflow.exceptions import MlflowException
 
         try:
             self.client.get_registered_model(self.model)
-        except MlflowException:
+        except MlflowException as error:
+            _none_if_absent(error)
             self.client.create_registered_model(self.model, description="Made by `quarkmed retrain`; the journal decides who is champion.")
 
     def _by_stage_key(self, stage_key: str) -> str | None:
         found = self.client.search_model_versions(f"name='{self.model}'", max_results=1000)
         versions = [int(item.version) for item in found if item.tags.get("quarkmed.stage_key") == stage_key]
         return str(min(versions)) if versions else None
+
+
+def _none_if_absent(error: Any) -> None:
+    """Return None where MLflow says that there is no such thing; a registry that does not answer is not an empty one.
+
+    Raises:
+        StorageError: anything else went wrong.
+    """
+    if error.error_code not in ABSENT:
+        raise StorageError(f"the model registry does not answer as it should ({str(error)[:300]}); nothing was decided, run again when it does") from error
 
 
 def check_manifest(store: ArtifactStore, reference: ModelReference) -> None:

@@ -1,6 +1,7 @@
 """What is wrong with a YAML file, in words: file:line, key, and the nearest right key where one is unknown."""
 
 import difflib
+import re
 import types
 import typing
 from pathlib import Path
@@ -8,6 +9,9 @@ from typing import Any
 
 import yaml
 from pydantic import BaseModel, ValidationError
+
+PASSWORD = re.compile(r"(://[^:/@\s]*):[^@\s]*@|([?&]password=)[^&'\s]*")
+HIDDEN = r"\1\2***"
 
 
 def explain_problems(error: ValidationError, path: Path, model: type[BaseModel]) -> str:
@@ -30,7 +34,7 @@ def explain_problems(error: ValidationError, path: Path, model: type[BaseModel])
         elif problem["type"] == "missing":
             lines.append(f"{where}: missing; add it")
         else:
-            found = f" (found {problem['input']!r})" if key else ""
+            found = f" (found {PASSWORD.sub(HIDDEN, repr(problem['input']))})" if key else ""
             lines.append(f"{where}: {problem['msg']}{found}")
     return "\n".join(lines)
 

@@ -15,6 +15,7 @@ from components.settings.evaluation import EvaluateSettings, GateSettings
 from components.settings.explaining import explain_problems
 from components.settings.generation import VllmSettings
 from components.settings.launching import LaunchSettings
+from components.settings.object_store import ObjectStoreSettings
 from components.settings.system import RunSettings, SystemSettings
 from components.settings.training import (
     AnswersSettings,
@@ -36,6 +37,7 @@ class Settings(Section):
 
     run: RunSettings
     system: SystemSettings
+    object_store: ObjectStoreSettings = Field(default_factory=ObjectStoreSettings)
     engine: EngineSettings = Field(default_factory=EngineSettings)
     launch: LaunchSettings = Field(default_factory=LaunchSettings)
     sources: SourcesSettings

@@ -1,8 +1,14 @@
 """Settings of the run itself: seed, threads, folders."""
 
-from pydantic import Field
+import re
+
+from pydantic import Field, ValidationInfo, field_validator
 
 from components.settings.base import Section
+
+STORE = re.compile(r"s3://[a-z0-9][a-z0-9.-]{1,61}[a-z0-9](/[^/]+)*/?|[^:]+")
+DATABASES = {"prefect_database": "postgresql+asyncpg://", "mlflow_database": "postgresql://"}
+WITH_PASSWORD = re.compile(r"://[^/@:]*:[^@]*@|[?&]password=")
 
 
 class RunSettings(Section):
@@ -15,7 +21,9 @@ class RunSettings(Section):
 class SystemSettings(Section):
     """Where things lie and listen; never changes a result."""
 
-    store: str = Field(default="var/store", description="folder of the artifact store")
+    store: str = Field(default="var/store", description="the artifact store: a folder, or s3://bucket/prefix (endpoint and credentials by AWS_* variables or a profile)")
+    prefect_database: str = Field(default="", description="postgresql+asyncpg://user@host:port/name for Prefect's server; empty: a file under var/")
+    mlflow_database: str = Field(default="", description="postgresql://user@host:port/name for MLflow and the promotion journal; empty: files under var/")
     model_name: str = Field(default="quarkmed", description="name in the model registry")
     prefect_port: int = Field(default=4217, ge=1024, le=65535)
     mlflow_port: int = Field(default=5217, ge=1024, le=65535)
@@ -29,3 +37,20 @@ class SystemSettings(Section):
     kept_workspaces: int = Field(default=5, ge=0, description="workspaces of runs that failed or were killed, kept to go on in; older ones are swept")
     kept_workspace_days: float = Field(default=7.0, ge=0, description="days such a workspace is kept after it was last worked in")
     runs_at_once: int = Field(default=4, ge=1, le=64, description="flow runs that `quarkmed up` runs side by side; of retrain at most the deployment's own limit")
+
+    @field_validator("store")
+    @classmethod
+    def _names_a_place(cls, value: str) -> str:
+        if not STORE.fullmatch(value):
+            raise ValueError("must be a folder, or an object store as s3://bucket/prefix")
+        return value
+
+    @field_validator("prefect_database", "mlflow_database")
+    @classmethod
+    def _names_a_database(cls, value: str, info: ValidationInfo) -> str:
+        start = DATABASES[str(info.field_name)]
+        if value and not value.startswith(start):
+            raise ValueError(f"must begin with {start}, or be empty")
+        if WITH_PASSWORD.search(value):
+            raise ValueError("must hold no password: put it into ~/.pgpass (or the file PGPASSFILE names), or into PGPASSWORD")
+        return value

@@ -1,10 +1,15 @@
 """The store of model bytes: folders published whole under their digest, and verified when they are read.
 
 A model is named everywhere by a small reference (`models/<name>.json`): store-relative key, digest, size and the
-digest of the model it was trained from. No path, time or run id, so equal models have equal references.
+digest of the model it was trained from. No path, address, time or run id, so equal models have equal references
+wherever they are kept; `uri` adds the store's address where a record must name the place as well.
+
+`ArtifactStore` keeps them in a folder; `components/storage/bucket_store.py` in an object store. `open_store`
+(`components/storage/store_address.py`) opens the one that `system.store` names.
 """
 
 import os
+import secrets
 import shutil
 from pathlib import Path
 
@@ -13,6 +18,8 @@ from pydantic import BaseModel, ConfigDict
 from components.errors import StorageError
 from components.lineage import digest_folder
 from components.storage.files import atomic_folder, read_json, write_json
+
+PROBE = "quarkmed"
 
 
 class ModelReference(BaseModel):
@@ -39,7 +46,7 @@ class ArtifactStore:
         size_bytes = sum(path.stat().st_size for path in folder.rglob("*") if path.is_file())
         target = self.root / key
         if not target.is_dir():
-            with atomic_folder(target) as temporary:
+            with atomic_folder(target, keeps_first=True) as temporary:
                 shutil.copytree(folder, temporary, dirs_exist_ok=True)
                 for path in temporary.rglob("*"):
                     if path.is_file():
@@ -66,6 +73,33 @@ class ArtifactStore:
     def has(self, reference: ModelReference) -> bool:
         """Say whether the store holds the referenced folder, without reading its bytes."""
         return (self.root / reference.key).is_dir()
+
+    def remove(self, reference: ModelReference) -> bool:
+        """Delete the referenced folder for good; return whether there was one."""
+        folder = self.root / reference.key
+        if not folder.is_dir():
+            return False
+        shutil.rmtree(folder)
+        return True
+
+    def uri(self, reference: ModelReference) -> str:
+        """Return the address of the referenced folder."""
+        return (self.root / reference.key).resolve().as_uri()
+
+    def probe(self) -> str:
+        """Write, read and delete a few bytes, and say so.
+
+        Raises:
+            StorageError: one of the three fails.
+        """
+        if not self.root.is_dir():
+            return f"{self.root}: nothing stored yet"
+        path = self.root / f".probe-{secrets.token_hex(8)}"
+        write_json(path, PROBE)
+        if read_json(path) != PROBE:
+            raise StorageError(f"{self.root}: reads back other bytes than were written; check the disk")
+        path.unlink()
+        return f"{self.root}: written, read and deleted"
 
 
 def read_reference(path: Path) -> ModelReference:

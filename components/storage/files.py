@@ -1,6 +1,7 @@
 """Atomic writes: a file or folder appears whole under its name, or not at all."""
 
 import contextlib
+import fcntl
 import json
 import os
 import shutil
@@ -38,20 +39,37 @@ def atomic_writer(path: Path, mode: str = "w") -> Iterator[IO[Any]]:
 
 
 @contextlib.contextmanager
-def atomic_folder(path: Path) -> Iterator[Path]:
-    """Yield a temporary folder beside `path`; on success it takes the place of `path`."""
+def atomic_folder(path: Path, *, keeps_first: bool = False) -> Iterator[Path]:
+    """Yield a temporary folder beside `path`; on success it takes the place of `path`.
+
+    Args:
+        keeps_first: where another process was quicker, its folder stays: for folders named by their content.
+    """
     path.parent.mkdir(parents=True, exist_ok=True)
     temporary = Path(tempfile.mkdtemp(dir=path.parent, prefix=f".{path.name}.", suffix=".part"))
     try:
         yield temporary
         temporary.chmod(0o755)
-        if path.exists():
+        if path.exists() and not keeps_first:
             shutil.rmtree(path)
-        temporary.replace(path)
+        try:
+            temporary.replace(path)
+        except OSError:
+            if not (keeps_first and path.is_dir()):
+                raise
     except OSError as error:
         raise StorageError(f"{path}: cannot be written ({error.strerror or str(error)[:200]}); free the disk or mend the folder's rights, then run again") from error
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+@contextlib.contextmanager
+def exclusive(path: Path) -> Iterator[None]:
+    """Hold the lock file at `path`, waiting while another process or thread holds it; a killed holder lets go."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("a", encoding="utf-8") as stream:
+        fcntl.flock(stream, fcntl.LOCK_EX)
+        yield
 
 
 def write_json(path: Path, value: Any) -> None:

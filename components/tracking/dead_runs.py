@@ -9,7 +9,8 @@ from pathlib import Path
 from typing import Any
 
 from components.registry.process_names import process_state
-from components.tracking.tracking_store import FOLDER, experiment_id, open_client
+from components.tracking.addresses import is_made
+from components.tracking.tracking_store import experiment_id, open_client
 
 PROCESS = "quarkmed.process"
 MAXIMUM = 1000
@@ -24,7 +25,7 @@ def close_dead_runs(root: str, *, run: str = "", takes_unnamed: bool = True, els
         elsewhere: whether runs of other hosts count as dead.
     """
     folder = Path(root)
-    if not (folder / FOLDER / "mlflow.db").is_file():
+    if not is_made(folder):
         return []
     client = open_client(folder)
     found = client.search_runs([experiment_id(client, folder)], "attributes.status = 'RUNNING'", max_results=MAXIMUM)

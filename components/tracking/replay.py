@@ -11,11 +11,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from components.errors import StorageError
 from components.observing.usage import SystemPoint, stage_usage, system_points
 from components.recorder import read_record
-from components.storage.files import write_json
+from components.storage.files import read_json, write_json
+from components.tracking.addresses import is_made, store_name
 from components.tracking.record_reading import MetricPoint, flat_parameters, metric_points, record_span
-from components.tracking.tracking_store import FOLDER, experiment_id, open_client, sole_writer
+from components.tracking.tracking_store import experiment_id, open_client, sole_writer
 
 if TYPE_CHECKING:
     from mlflow import MlflowClient
@@ -64,14 +66,17 @@ def replay_stage(root: str, run: str, report: Mapping[str, Any]) -> str:
         return _replay_once(root, run, StageReport(**report))
 
 
-def mark_replayed(folder: str, run_id: str) -> None:
-    """Note beside the record which MLflow run it went to, so that a later `retrain` need not ask."""
-    write_json(Path(folder) / REPLAYED, {"mlflow_run": run_id})
+def mark_replayed(folder: str, run_id: str, *, store: str) -> None:
+    """Note beside the record which run of which MLflow it went to, so that a later `retrain` need not ask."""
+    write_json(Path(folder) / REPLAYED, {"mlflow_run": run_id, "store": store})
 
 
 def is_replayed(root: Path, folder: Path) -> bool:
-    """Say whether a work folder's record stands in MLflow, without importing MLflow."""
-    return (folder / REPLAYED).is_file() and (root / FOLDER / "mlflow.db").is_file()
+    """Say whether a work folder's record stands in the MLflow that is named now, without importing MLflow."""
+    try:
+        return is_made(root) and read_json(folder / REPLAYED).get("store", "local") == store_name(root)
+    except StorageError:
+        return False
 
 
 def _start_run(root: str, run: str, *, tags: Mapping[str, str]) -> str:
@@ -91,14 +96,14 @@ def _replay_once(root: str, run: str, stage: StageReport) -> str:
     parent = _start_run(root, run, tags={})
     for found in _find(client, experiment, "quarkmed.stage_key", stage.key):
         if found.data.tags.get("quarkmed.replayed") == "true":
-            mark_replayed(stage.folder, found.info.run_id)
+            mark_replayed(stage.folder, found.info.run_id, store=store_name(Path(root)))
             client.set_tag(parent, f"quarkmed.stage.{stage.name}", found.info.run_id)
             return str(found.info.run_id)
         client.delete_run(found.info.run_id)
     run_id = _replay(client, experiment, parent, stage, Path(root))
     client.set_tag(parent, f"quarkmed.stage.{stage.name}", run_id)
     client.set_tag(run_id, "quarkmed.replayed", "true")
-    mark_replayed(stage.folder, run_id)
+    mark_replayed(stage.folder, run_id, store=store_name(Path(root)))
     return run_id
 
 

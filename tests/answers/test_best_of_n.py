@@ -53,7 +53,7 @@ def test_the_fallback_lends_the_comparison_nothing():
 
 def test_the_experts_sheet_is_csv_in_which_no_cell_is_a_formula(tmp_path):
     query = Query(case("x"), (candidate("best", 0, 0), candidate("other", 0, 0), candidate("other", 0, 0)), 0)
-    row = review_row(query, "=HYPERLINK(1)", passages=["[1] (A) text"], key_points=["drug: a, b"])
+    row = review_row(query, "=HYPERLINK(1)", passages=["[1] (A) text"], documents=["book-1"], key_points=["drug: a, b"])
     write_review_csv(tmp_path / "review.csv", [row])
     read = next(csv.DictReader((tmp_path / "review.csv").open()))
     assert read["chosen_answer"] == "'=HYPERLINK(1)"

@@ -17,4 +17,4 @@ def test_a_record_of_the_made_project_leads_to_its_samples(tmp_path):
 def test_it_measures_the_building_and_every_question(tmp_path):
     found = measure(tmp_path, 80)
     assert found["rows"] == 120 and found["build_seconds"] > 0 and found["index_mb"] > 0
-    assert set(found["questions"]) == {"a document", "a patient's record", "a sample", "an unknown id"}
+    assert set(found["questions"]) == {"a document", "a patient's record", "a sample", "an unknown id", "a patient's record, as `forget` follows it"}

@@ -10,7 +10,10 @@ from pathlib import Path
 import pytest
 import yaml
 
+from components.curation.withdrawn import Withdrawal, add_withdrawals
 from components.pipeline.events import RunEvents
+from components.provenance.purge_journal import PurgeJournal
+from components.provenance.stored_copies import Copy
 from flows import doctor_checks
 from flows.doctor_checks import (
     Finding,
@@ -20,7 +23,9 @@ from flows.doctor_checks import (
     check_runs,
     check_services,
     check_versions,
+    check_withdrawals,
 )
+from flows.doctor_connections import check_databases, check_store
 from flows.services import FOLDER as SERVICES
 
 
@@ -61,6 +66,21 @@ def test_a_run_that_was_killed_is_named_and_one_at_work_is_said(project, monkeyp
     assert found.says.startswith("2 runs, a retrain is at work (process 4711)")
 
 
+def test_withdrawn_ids_nobody_else_knows_of_and_an_interrupted_purge_are_faults(fake_project):
+    assert [(finding.is_ok, finding.says) for finding in check_withdrawals(fake_project)] == [(True, "0 ids")]
+    add_withdrawals(fake_project, [Withdrawal(id="visit-7", time="", who="ann", why="")])
+    (found,) = check_withdrawals(fake_project)
+    assert not found.is_ok and found.says == "1 ids, and data/withdrawn.jsonl is not committed"
+    copies = [Copy("folder", str(fake_project / name), "", "left aside") for name in ("a", "b")]
+    journal = PurgeJournal(fake_project)
+    begun = journal.begin(who="ann", ids=("visit-7",), saw={}, copies=copies)
+    journal.note_gone(begun, 1, found=True)
+    (found,) = check_withdrawals(fake_project)
+    assert not found.is_ok and found.says == "purge 1 was interrupted, 1 copies are left" and "quarkmed forget visit-7 --purge" in found.to_do
+    journal.end(begun)
+    assert [finding.says for finding in check_withdrawals(fake_project)] == ["1 ids, and data/withdrawn.jsonl is not committed"]
+
+
 def test_a_server_that_was_started_and_does_not_answer_is_a_fault(project):
     import os
 
@@ -69,12 +89,12 @@ def test_a_server_that_was_started_and_does_not_answer_is_a_fault(project):
     values = yaml.safe_load((project / "params.yaml").read_text())
     values["system"] = {**values.get("system", {}), "prefect_port": 1029, "mlflow_port": 1030}
     (project / "params.yaml").write_text(yaml.safe_dump(values))
-    assert [finding.is_ok for finding in check_services(project)] == [True, True]
+    assert [finding.is_ok for finding in check_services(project)] == [True, True, True]
     note = {"pid": os.getpid(), "started": psutil.Process().create_time(), "is_kept": True}
     (project / SERVICES).mkdir(parents=True)
     (project / SERVICES / "prefect.json").write_text(json.dumps(note))
     found = list(check_services(project))
-    assert [finding.is_ok for finding in found] == [False, True] and "quarkmed down" in found[0].to_do
+    assert [finding.is_ok for finding in found] == [False, True, True] and "quarkmed down" in found[0].to_do
 
 
 def test_a_check_that_fails_is_a_finding_and_the_others_go_on(project, monkeypatch):
@@ -124,3 +144,19 @@ def test_a_run_that_prefect_has_as_running_while_none_is_is_a_fault(project):
         database.execute("DELETE FROM flow_run WHERE state_type = 'RUNNING'")
         database.commit()
     assert [finding.is_ok for finding in check_prefect_runs(project)] == [True]
+
+
+def test_a_store_without_credentials_and_a_database_that_is_down_are_faults(project, monkeypatch, free_port):
+    assert [finding.is_ok for finding in (*check_store(project), *check_databases(project))] == [True]
+    values = yaml.safe_load((project / "params.yaml").read_text())
+    values["system"] |= {"store": "s3://bucket/team", "mlflow_database": f"postgresql://quarkmed@127.0.0.1:{free_port()}/mlflow"}
+    (project / "params.yaml").write_text(yaml.safe_dump(values))
+    for name in ("AWS_ACCESS_KEY_ID", "AWS_SECRET_ACCESS_KEY", "AWS_PROFILE"):
+        monkeypatch.delenv(name, raising=False)
+    for name in ("AWS_CONFIG_FILE", "AWS_SHARED_CREDENTIALS_FILE", "PGPASSFILE"):
+        monkeypatch.setenv(name, str(project / "none"))
+    monkeypatch.setenv("AWS_EC2_METADATA_DISABLED", "true")
+    (credentials,) = check_store(project)
+    assert not credentials.is_ok and "none" in credentials.says and "AWS_ACCESS_KEY_ID" in credentials.to_do
+    (database,) = check_databases(project)
+    assert not database.is_ok and "refused" in database.says and "password by none" in database.says

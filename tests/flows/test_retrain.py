@@ -13,6 +13,8 @@ import pytest
 import yaml
 
 from components.registry.decision import settled_decision
+from components.tracking.dead_runs import PROCESS
+from components.tracking.replay import start_run
 from components.tracking.tracking_store import experiment_id, open_client
 
 
@@ -112,8 +114,9 @@ def test_killed_or_stopped_the_run_goes_on_and_nothing_is_counted_twice(project)
 
 
 @pytest.mark.slow
-def test_an_unfinished_promotion_is_finished_by_the_next_run(project):
+def test_an_unfinished_promotion_is_finished_by_the_next_run_and_a_run_left_open_is_closed(project):
     assert retrain(project).returncode == 0
+    left = start_run(str(project), "left open", tags={PROCESS: f"{socket.gethostname()}:999999999:1.00"})
     from components.registry.journal import TABLE, open_journal
 
     journal = open_journal(project)
@@ -122,6 +125,7 @@ def test_an_unfinished_promotion_is_finished_by_the_next_run(project):
     assert settled_decision(project) is None
     done = retrain(project)
     assert done.returncode == 0 and "finished promotion 1: version 1 of quarkmed is champion" in done.stdout
+    assert "closed run left open in MLflow: its process is gone" in done.stdout and open_client(project).get_run(left).info.status == "KILLED"
     assert [entry.kind for entry in open_journal(project).entries("quarkmed")] == ["PREPARED", "COMMITTED"]
 
 

@@ -144,7 +144,7 @@ def test_an_unknown_override_fails_before_the_first_stage_with_the_nearest_key(s
 def test_two_at_once_run_end_to_end_each_in_its_own_worktree(server, unchanged):
     asked = [server.trigger(overrides=[f"ift.optimiser.learning_rate={rate}"], promote="auto") for rate in (0.002, 0.004)]
     done = [server.wait(response, "COMPLETED", "FAILED", "CRASHED") for response in asked]
-    assert [run["state_type"] for run in done] == ["COMPLETED", "COMPLETED"], [run["state"] for run in done]
+    assert [run["state_type"] for run in done] == ["COMPLETED", "COMPLETED"], "\n".join(str(run["state"]["message"]) for run in done)
     weights = []
     for run in done:
         told = json.loads((server.project / "runs" / run["name"] / "summary.json").read_text())

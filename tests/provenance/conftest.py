@@ -137,8 +137,8 @@ class HandMadeProject:
 
 DOCUMENTS = [
     {"id": "book-1", "source_ids": ["book-1", "book-2"], "record_ids": [], "text": "one"},
-    {"id": "visit-7", "source_ids": ["visit-7"], "record_ids": ["patient-9"], "text": "two"},
-    {"id": "visit-8", "source_ids": ["visit-8"], "record_ids": ["patient-8"], "text": "three"},
+    {"id": "visit-7", "source_ids": ["visit-7"], "record_ids": ["patient-9"], "text": "words of visit 7"},
+    {"id": "visit-8", "source_ids": ["visit-8"], "record_ids": ["patient-8"], "text": "words of visit 8"},
 ]
 
 
@@ -154,7 +154,7 @@ def _declare_stages(project: HandMadeProject) -> None:
 
 def _write_files(project: HandMadeProject, documents: list[dict[str, Any]], *, weight: str) -> None:
     project.write("artifacts/sources/documents.jsonl", [{"id": "book-1"}, {"id": "book-2"}, {"id": "advert-1"}])
-    project.write("artifacts/sources/records.jsonl", [{"id": item["id"], "record_ids": item["record_ids"]} for item in documents if item["record_ids"]])
+    project.write("artifacts/sources/records.jsonl", [{"id": item["id"], "record_ids": item["record_ids"], "text": f"raw {item['text']}"} for item in documents if item["record_ids"]])
     project.write("artifacts/sources/triples.jsonl", [{"subject": "croup", "predicate": "treated_with", "object": "dexamethasone"}])
     project.write("artifacts/curate/documents.jsonl", documents)
     project.write("artifacts/curate/rejections.jsonl", [{"id": "advert-1", "filter": "boilerplate", "reason": "5 stock phrases"}])
@@ -168,6 +168,19 @@ def _write_files(project: HandMadeProject, documents: list[dict[str, Any]], *, w
     project.publish("base", f"base {weight}")
     project.publish("ift", f"base {weight}", parent="base")  # no step was better: the parent's own bytes
     project.publish("grpo_general", f"grpo {weight}", parent="ift")
+
+
+@pytest.fixture
+def two_runs(plain: HandMadeProject) -> HandMadeProject:
+    """Return `plain` after a second kept run, made without visit-8; nothing is registered. A report of curate stays the same."""
+    shutil.rmtree(plain.root / ".git" / "refs" / "quarkmed")
+    for number, documents in ((1, DOCUMENTS), (2, DOCUMENTS[:1])):
+        _write_files(plain, documents, weight=str(number))
+        (plain.root / "artifacts/curate/report.json").write_text("{}")
+        (plain.root / "artifacts/holdout/report.json").write_text(str(number))
+        plain.write("artifacts/evaluate/report.jsonl", [{"id": f"answer-{number}"}])
+        plain.keep(f"2026010{number}-000000-aaaa")
+    return plain
 
 
 @pytest.fixture(scope="session")

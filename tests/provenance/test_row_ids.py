@@ -1,11 +1,13 @@
 """Which ids a row carries, of the rows the stages really write."""
 
 from components import layout
+from components.answers.best_of_n import Query
+from components.answers.review import review_row
 from components.cases.case import Case
 from components.conversations import Message, PreferencePair
 from components.instructions.sampling import sample_of
 from components.lineage import digest_value
-from components.provenance.row_ids import Link, row_links
+from components.provenance.row_ids import REVIEW_LINES, Link, row_links
 
 CASE = Case(
     id="grounded-1", split="train", suite="grounded", task="grounded_answer", group="g", cluster="asthma", entities=("asthma",), combination="c", template="t",
@@ -47,6 +49,13 @@ def test_a_sentence_leads_to_its_triple_and_a_synthesised_one_to_none():
 def test_a_document_that_is_its_own_source_is_named_once_but_its_record_always():
     row = {"id": "visit-7", "source_ids": ["visit-7", "visit-9"], "record_ids": ["visit-7"]}
     assert links(layout.DOCUMENTS, row) == {Link("visit-7", "own", ""), Link("visit-9", "source", "visit-7"), Link("visit-7", "record", "visit-7")}
+
+
+def test_a_line_of_the_experts_sheet_leads_to_its_case_and_the_documents_shown():
+    query = Query(CASE, (), None)
+    row = review_row(query, "answer", passages=["[1] (A) text"], documents=[passage.document_id for passage in CASE.passages], key_points=[])
+    assert links(REVIEW_LINES, row, 3) == {Link("grounded-1", "case", "line 3"), Link("book-3", "document", "line 3")}
+    assert links(layout.DOCUMENTS, {"id": "a", "documents": ["b"]}) == {Link("a", "own", "")}
 
 
 def test_a_rejection_names_the_filter_and_no_text():

@@ -1,9 +1,11 @@
 """Model cards: made from records, whole as an artifact, in short as a description, silent about what no record holds."""
 
 import subprocess
+from dataclasses import replace
 
 import pytest
 
+from components.launch.gpu_hours import PodTime, open_ledger
 from components.registry.assessment import assess_version
 from components.registry.card_content import card_content
 from components.registry.card_keeping import keep_card, read_card
@@ -12,6 +14,8 @@ from components.registry.version_reading import find_version
 from components.registry.weaknesses import weakest_tasks
 from components.settings.settings import load_settings
 from components.tracking.tracking_store import open_client
+
+RUN = "20260102-000000-bbbb"
 
 
 def content(project, version):
@@ -23,9 +27,15 @@ def test_a_card_says_what_the_records_say(project):
     assert found.data == {"artifacts/holdout": "0123.dir"} and found.lineage["git_sha"] == "c0ffee"
     assert found.licences["data/knowledge_base"] == "part of the project: Apache License, Version 2.0, January 2004"
     assert "learning_rate" in found.recipe["grpo_general"] and found.recipe["run"] == "seed=20, threads=2"
-    assert found.costs == {"CPU-hours": "not measured", "GPU-hours": "not measured", "energy": "not measured"}
+    assert found.costs == {"CPU-hours": "not measured", "GPU-hours": "not measured: no pod of a cluster worked in this run", "energy": "not measured"}
     card = model_card(found)
     assert card.startswith("# quarkmed version 2\n") and "Not judged yet." in card and "not a medical device" in card
+
+
+def test_gpu_hours_are_those_of_the_runs_pods(project):
+    pod = PodTime("p", "u1", "n", RUN, "ift", "k", 1, 4, 0.0, 5400.0, True)  # 4 GPUs for an hour and a half
+    open_ledger(project.root).note([pod, replace(pod, uid="u2", run="another")])
+    assert content(project, "2").costs["GPU-hours"] == f"6.00 of 1 pods in run {RUN}"
 
 
 def test_parameters_are_those_kept_with_the_run_and_unknown_where_none_were(project):

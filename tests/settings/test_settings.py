@@ -60,3 +60,14 @@ def test_policy_settings_that_cannot_work_are_refused():
 def test_a_missing_file_says_what_to_do(tmp_path):
     with pytest.raises(SettingsError, match="no such file"):
         load_settings(tmp_path / "params.yaml")
+
+
+def test_databases_are_named_without_a_password_and_none_is_repeated():
+    address = "postgresql+asyncpg://quarkmed@db:5432/prefect"
+    assert load_settings(PARAMS, overrides={"system.prefect_database": address}).system.prefect_database == address
+    with pytest.raises(SettingsError, match=r"system\.mlflow_database: .*must begin with postgresql://, or be empty"):
+        load_settings(PARAMS, overrides={"system.mlflow_database": address})
+    for wrong in ("postgresql://quarkmed:word@db:5432/mlflow", "postgresql://db/mlflow?user=quarkmed&password=word"):
+        with pytest.raises(SettingsError, match=r"system\.mlflow_database: .*must hold no password: put it into ~/\.pgpass") as refused:
+            load_settings(PARAMS, overrides={"system.mlflow_database": wrong})
+        assert "word@" not in str(refused.value) and "=word" not in str(refused.value)

@@ -37,3 +37,13 @@ def test_a_broken_json_file_is_named_with_its_line(tmp_path):
     (tmp_path / "a.json").write_text('{"a": 1,\n b}')
     with pytest.raises(StorageError, match=r"a\.json:2"):
         read_json(tmp_path / "a.json")
+
+
+def test_of_two_that_publish_the_same_content_the_first_folder_stays(tmp_path):
+    with atomic_folder(tmp_path / "named", keeps_first=True) as mine:
+        (mine / "content").write_text("mine")
+        with atomic_folder(tmp_path / "named", keeps_first=True) as other:
+            (other / "content").write_text("quicker")
+        inode = (tmp_path / "named").stat().st_ino
+    assert (tmp_path / "named").stat().st_ino == inode and (tmp_path / "named" / "content").read_text() == "quicker"
+    assert [path.name for path in tmp_path.iterdir()] == ["named"]

@@ -5,7 +5,8 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.errors import DataError, SettingsError, StorageError
-from components.storage.artifact_store import ArtifactStore, read_reference
+from components.storage.artifact_store import read_reference
+from components.storage.store_address import open_store
 
 if TYPE_CHECKING:
     from transformers import PreTrainedTokenizerFast, Qwen3ForCausalLM
@@ -56,12 +57,10 @@ def load_folder(folder: Path) -> "tuple[Qwen3ForCausalLM, PreTrainedTokenizerFas
 
 
 def _stored_folder(reference: Path) -> Path:
-    from components.settings.settings import load_settings
-
     if not reference.is_file():
         raise SettingsError(f"model: {reference}: no such file; run `quarkmed retrain`, which makes it, or name a model folder")
     project = reference.parent.parent
     try:
-        return ArtifactStore(project / load_settings(project / "params.yaml").system.store).fetch(read_reference(reference))
+        return open_store(project).fetch(read_reference(reference))
     except (DataError, StorageError, ValueError) as error:
         raise SettingsError(f"model: {reference}: {error}") from None
