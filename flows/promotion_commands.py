@@ -68,7 +68,7 @@ def card(root: Path, version: str) -> None:
     from components.registry.card_keeping import read_card
     from components.registry.version_reading import open_registry
 
-    print(read_card(open_registry(root), version, model=load_settings(root / "params.yaml").system.model_name), end="")
+    print(read_card(root, open_registry(root), version, model=load_settings(root / "params.yaml").system.model_name), end="")
 
 
 def print_assessment(assessed: Assessment, *, console: Console) -> None:

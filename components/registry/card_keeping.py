@@ -7,7 +7,6 @@ import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from components.errors import UserError
 from components.registry.card_content import card_content
 from components.registry.journal import open_journal
 from components.registry.model_card import model_card, short_card
@@ -30,11 +29,11 @@ def keep_card(root: Path, client: "MlflowClient", model: str, version: str) -> s
     return card
 
 
-def read_card(client: "MlflowClient", wanted: str, *, model: str) -> str:
-    """Return the stored card of a version.
+def read_card(root: Path, client: "MlflowClient", wanted: str, *, model: str) -> str:
+    """Return the stored card of a version; where none was stored yet, one made now, which is not stored.
 
     Raises:
-        UserError: there is no such version, or it has no card.
+        UserError: there is no such version.
     """
     from mlflow.exceptions import MlflowException
 
@@ -43,4 +42,4 @@ def read_card(client: "MlflowClient", wanted: str, *, model: str) -> str:
         with tempfile.TemporaryDirectory() as folder:
             return Path(client.download_artifacts(record.mlflow_run, CARD, folder)).read_text(encoding="utf-8")
     except (MlflowException, OSError):
-        raise UserError(f"{record.model} version {record.version} has no {CARD}; the next decision about it makes one") from None
+        return model_card(card_content(root, record, open_journal(root).entries(record.model)))

@@ -33,7 +33,7 @@ def test_who_and_why_are_kept_with_the_table_and_stand_on_the_card(project):
     assert (last.kind, last.who, last.details["why"], last.champion_before) == ("COMMITTED", "Dr Ruth Adler", "better on verified cases", "1")
     assert last.details["reasons"] == ["promoted by Dr Ruth Adler: better on verified cases"]
     assert {item["suite"] for item in last.details["verdict"]["suites"]} >= {"format", "safety", "leakage", "verified"}
-    card = read_card(open_client(project.root), "2", model=MODEL)
+    card = read_card(project.root, open_client(project.root), "2", model=MODEL)
     assert "promoted by Dr Ruth Adler: better on verified cases" in card and "| leakage | veto |" in card
     description = project.versions.client.get_model_version(MODEL, "2").description
     assert "promoted by Dr Ruth Adler" in description and len(description) <= 5000

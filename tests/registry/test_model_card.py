@@ -74,8 +74,9 @@ def test_the_whole_card_is_an_artifact_and_the_description_fits_the_column(proje
     verdict = assess_version(project.root, "2", score=project.score).verdict
     assert verdict["weakest"]
     client = open_client(project.root)
+    assert "Not judged yet." in read_card(project.root, client, "2", model="quarkmed")  # none was stored yet
     card = keep_card(project.root, client, "quarkmed", "2")
-    assert read_card(client, "@challenger", model="quarkmed") == card and "## Recipe" in card
+    assert read_card(project.root, client, "@challenger", model="quarkmed") == card and "## Recipe" in card
     description = client.get_model_version("quarkmed", "2").description
     assert len(description) <= 4900 and description.startswith("# quarkmed version 2") and "model_card.md" in description
 
