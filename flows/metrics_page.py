@@ -13,6 +13,7 @@ from typing import Any
 from prometheus_client import CollectorRegistry
 from prometheus_client.core import GaugeMetricFamily, Metric
 from prometheus_client.registry import Collector
+from sqlalchemy.exc import SQLAlchemyError
 
 from components.errors import QuarkmedError
 from components.launch.gpu_hours import open_ledger
@@ -44,7 +45,7 @@ class ProjectCollector(Collector):
         for part in PARTS:
             try:
                 yield from list(part(self.root))
-            except (QuarkmedError, OSError, ValueError, KeyError):
+            except (QuarkmedError, SQLAlchemyError, OSError, ValueError, KeyError):
                 unreadable += 1
         yield GaugeMetricFamily("quarkmed_unreadable_parts", "parts of this page that could not be read", value=unreadable)
 

@@ -1,7 +1,6 @@
 """A run that fails names its cause in the last line it says, and the same stands in its events, its log and `status`."""
 
 import errno
-import json
 import os
 import signal
 import socket
@@ -85,7 +84,6 @@ def test_the_last_line_names_the_cause_whatever_it_was(project):
         ("sources before error\n", "", 2, "data/notes.txt:1: a bad word; remove it", "failed"),
         ("ift before die\nift middle die\n", "", 1, "the worker process ended without an answer (killed by SIGKILL); often the kernel short of memory", "failed"),
         ("ift before full\n", "", 2, "models/ift.json: cannot be written (No space left on device); free the disk", "failed"),
-        ("grpo_general before bug\n", "", 1, "ZeroDivisionError: a mistake in the code (traceback in ", "failed"),
         ("grpo_general before slow\n", "grpo_general before", 43, "told to stop", "stopped"),
     ):
         found = last_line(project, faults, stop_at=stop_at)
@@ -95,10 +93,6 @@ def test_the_last_line_names_the_cause_whatever_it_was(project):
         logged = [line for line in read_logs(project / "runs" / state.run / "logs") if line["process"] == "flow"][-1]
         assert (logged["event"], logged["run"]) == (f"run {outcome}", state.run) and logged["text"] == state.cause
         checked.append(state.run)
-    assert len(set(checked)) == 5
+    assert len(set(checked)) == 4
     status = subprocess.run([sys.executable, "-m", "flows.cli", "status"], cwd=project, capture_output=True, text=True, env={**os.environ, "PYTHONPATH": str(Path(__file__).parents[2])})
     assert f"newest      {checked[-1]}: stopped in stage grpo_general: told to stop" in status.stdout, status.stdout + status.stderr
-    done = subprocess.run([sys.executable, "retrain.py"], cwd=project, capture_output=True, text=True, timeout=200)
-    assert done.returncode == 0, done.stdout + done.stderr
-    summary = json.loads((project / "runs" / "latest" / "summary.json").read_text())
-    assert summary["used"]["peak_bytes"] > 0 and summary["used"]["cpu_seconds"] >= 0

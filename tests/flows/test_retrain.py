@@ -60,6 +60,9 @@ def test_raw_data_to_a_promoted_model_and_then_nothing_to_do(project):
     assert told["git_sha"] == branch and told["profile"] == "laptop"
     assert told["wall_seconds"] >= told["overhead_seconds"] > 0
     assert set(told["data"]) >= {"artifacts/sources", "models/ift.json"}
+    assert told["used"]["peak_bytes"] > 1 << 20 and all(stage["used"]["cpu_seconds"] >= 0 for stage in told["stages"])
+    logged = [json.loads(line) for line in (project / "runs" / told["run"] / "logs" / "stages.jsonl").read_text().splitlines()]
+    assert [line["stage"] for line in logged if line["event"] == "stage ended"] == ["sources", "ift", "grpo_general", "evaluate"]
     assert "version 1 is the champion now" in done.stdout and "superior" in done.stdout
     # The run's lock file and references are kept outside every branch, and the person's index is untouched.
     kept = git(project, "show", f"refs/quarkmed/runs/{told['run']}:models/ift.json")
