@@ -4,7 +4,7 @@ PYTHON ?= python3.11
 export UV_FIND_LINKS ?= $(PIP_FIND_LINKS)
 export DO_NOT_TRACK = 1
 
-.PHONY: retrain test test-slow test-vllm vllm-env bench lint lock lock-vllm setup
+.PHONY: retrain test test-slow test-long test-vllm vllm-env bench lint lock lock-vllm setup
 
 setup: .venv/.ready
 
@@ -21,7 +21,11 @@ test: setup
 	.venv/bin/python -m pytest
 
 test-slow: setup
-	.venv/bin/python -m pytest -m slow
+	.venv/bin/python -m pytest -m "slow and not long"
+
+# The longest ones: whole runs on real servers, killed and restarted; processes that train side by side.
+test-long: setup
+	.venv/bin/python -m pytest -m long
 
 # vLLM (CPU build) needs an environment of its own: docs/decisions/002-dependencies.md.
 vllm-env: var/vllm/.ready

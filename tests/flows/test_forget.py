@@ -14,7 +14,7 @@ from components.settings.settings import load_settings
 from flows import cli
 from flows.run_folder import workspace_lock
 
-pytestmark = pytest.mark.slow  # real stages, twice
+pytestmark = [pytest.mark.slow, pytest.mark.long]  # real stages, twice
 STAGES = ("sources", "curate", "knowledge")
 RECORD = "record-asthma-01"
 

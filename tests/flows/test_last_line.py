@@ -75,6 +75,7 @@ def last_line(project: Path, faults: str, *, stop_at: str = "") -> tuple[int, st
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_the_last_line_names_the_cause_whatever_it_was(project):
     address = prefect_service(project, load_settings(project / "params.yaml").system).address
     with urllib.request.urlopen(f"{address}/api/metrics", timeout=20) as answer:  # what infra/prometheus scrapes

@@ -24,7 +24,7 @@ from tasks.flow_processes import FOLDER
 
 POOL = "approvals"
 MODEL = "quarkmed"
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 class Desk:

@@ -25,7 +25,7 @@ from components.tracking.tracking_store import experiment_id, open_client
 from flows.own_workspaces import workspace_notes
 from flows.services import deployments_service, prefect_service, start_service, stop_service, wait_until_healthy
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 ROOT = Path(__file__).parents[2]
 
 

@@ -20,7 +20,7 @@ from flows.doctor_connections import check_databases, check_store
 from flows.service_commands import all_services, bring_down
 from flows.services import start_service, wait_until_healthy
 
-pytestmark = pytest.mark.slow
+pytestmark = [pytest.mark.slow, pytest.mark.long]
 
 
 @pytest.fixture

@@ -40,6 +40,7 @@ def wait_for(condition, seconds=60.0):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_killed_runs_job_is_taken_over_by_the_next(fake_project, api_server):
     server = api_server(fake_project)
     made = []

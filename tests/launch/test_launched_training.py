@@ -48,6 +48,7 @@ def train(root: Path, launch: dict) -> tuple[dict[str, torch.Tensor], list[int],
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_two_pods_of_which_one_is_drained_make_what_one_process_makes(tmp_path, small_project, api_server):
     alone, root = small_project(tmp_path / "alone", strategy="single"), small_project(tmp_path / "pods", strategy="ddp")
     for folder in (alone, root):

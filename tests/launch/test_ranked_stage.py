@@ -87,6 +87,7 @@ def test_torchrun_runs_a_stage_on_two_ranks(tmp_path, small_project, strategy, o
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_torchrun_runs_the_reward_models_on_two_ranks(tmp_path, small_project):
     one, two = (_rewards_project(tmp_path / name, small_project, strategy=strategy) for name, strategy in (("one", "single"), ("two", "fsdp")))
     _run(one, stage="reward_models")

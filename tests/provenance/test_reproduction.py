@@ -58,6 +58,7 @@ def test_the_digest_of_data_is_dvcs_own(project):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_deterministic_stages_come_out_equal_and_the_project_is_not_touched(project):
     before = state(project)
     calls = (project / "calls.txt").read_text()
@@ -82,6 +83,7 @@ def test_a_stage_that_came_out_different_is_shown_and_the_next_is_judged_on_the_
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_single_stages_take_their_inputs_from_the_locked_data(project):
     for path in ("artifacts", "models"):
         shutil.rmtree(project / path)  # only cache and store are left
@@ -102,6 +104,7 @@ def test_it_refuses_where_data_or_models_are_missing_and_leaves_nothing(project)
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_a_failed_stage_is_named_and_the_next_attempt_goes_on_behind_what_had_ended(project):
     broken = (*COMMAND[:2], COMMAND[2].replace("import sys;", "import sys; assert sys.argv[1] != 'ift', 'no luck';"))
     with pytest.raises(UserError, match=r"(?s)stage ift failed in .*no luck"):
@@ -111,6 +114,7 @@ def test_a_failed_stage_is_named_and_the_next_attempt_goes_on_behind_what_had_en
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_code_that_was_not_committed_is_noted(project):
     code = project / "components" / "recipe"
     code.mkdir(parents=True)
@@ -123,6 +127,7 @@ def test_code_that_was_not_committed_is_noted(project):
 
 
 @pytest.mark.slow
+@pytest.mark.long
 def test_what_was_withdrawn_since_is_not_made_again(project):
     add_withdrawals(project, [Withdrawal(id="nobody", time="", who="ann", why="")])
     assert again(project, until="sources").is_equal

@@ -54,6 +54,7 @@ def test_supervised_recipe_in_parts(model_folder, tmp_path):
     _assert_same_model(tmp_path / "two", tmp_path / "one")
 
 
+@pytest.mark.long
 @pytest.mark.parametrize(("kind", "strategy"), [("reward_model", "fsdp"), ("preference", "ddp")])
 def test_a_recipe_of_pairs(model_folder, tmp_path, kind, strategy):
     words = ("asthma", "angina", "eczema", "gout", "migraine")
