@@ -15,6 +15,7 @@ from components.settings.settings import load_settings, read_yaml
 from flows.services import is_healthy, prefect_environment, prefect_service
 
 FILE = "infra/automations.yaml"
+MOST = 200  # automations of a server that are looked at
 
 
 def show_automations(root: Path, *, notify: str | None, console: Console) -> None:
@@ -69,9 +70,11 @@ def apply_automations(wanted: list[dict[str, Any]], *, notify: str) -> dict[str,
 def known_automations() -> dict[str, str]:
     """Return {name: on or off} of the server's automations."""
     from prefect import get_client
+    from prefect.client.schemas.sorting import AutomationSort
 
-    with get_client(sync_client=True) as client:
-        return {item.name: "on" if item.enabled else "off" for item in client.read_automations()}
+    with get_client(sync_client=True) as client:  # without a sort and a limit the server refuses the client's own request
+        found = client.read_automations(sort=AutomationSort.NAME_ASC, limit=MOST)
+    return {item.name: "on" if item.enabled else "off" for item in found}
 
 
 def _block_id(notify: str) -> str:
