@@ -21,13 +21,13 @@ from components.pipeline.own_workspace import (
     commit_request,
     link_named_folders,
     make_workspace,
-    remove_workspace,
     resolve_revision,
     take_data,
     take_durations_home,
     workspace_settings,
     write_parameters,
 )  # fmt: skip
+from components.pipeline.worktrees import remove_worktree
 from components.settings.overrides import overlaid_values, parse_overrides
 from components.settings.settings import Settings, load_settings, overlay, read_yaml
 from components.storage.files import read_json, write_json
@@ -133,7 +133,7 @@ def sweep_workspaces(root: Path, *, now: float | None = None) -> list[str]:
     known = {note.run for note in workspace_notes(root)}
     for folder in (root / WORKTREES).glob("*/"):
         if folder.name not in known:
-            remove_workspace(root, folder)
+            remove_worktree(root, folder)
     return [note.run for note in swept]
 
 
@@ -149,7 +149,7 @@ def _make(root: Path, folder: Path, request: RetrainRequest, *, commit: str, dat
         if request.first_anew is not None:
             load_graph(folder).row(request.first_anew)
     except BaseException:
-        remove_workspace(root, folder)
+        remove_worktree(root, folder)
         raise
 
 
@@ -176,7 +176,7 @@ def _found(root: Path, key: str, flow_run: str | None) -> WorkspaceNote | None:
 
 
 def _remove(root: Path, note: WorkspaceNote) -> None:
-    remove_workspace(root, _folder(root, note.run))
+    remove_worktree(root, _folder(root, note.run))
     _note_path(root, note.run).unlink(missing_ok=True)
 
 

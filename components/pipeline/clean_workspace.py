@@ -1,7 +1,4 @@
-"""A work tree at a run's commit that holds nothing but what git has: no cache, no work, no outputs. Data are put in by digest.
-
-Git writes to .git/worktrees only; the person's files, index and branches are not touched.
-"""
+"""A work tree at a run's commit that holds nothing but what git has: no cache, no work, no outputs. Data are put in by digest."""
 
 import shutil
 from pathlib import Path
@@ -10,7 +7,8 @@ from components.errors import StorageError
 from components.pipeline.data_digest import data_digest
 from components.pipeline.dvc_cache import cache_folder, cached_object, md5_of, read_listing
 from components.pipeline.locked_graph import MODELS, DataVersion
-from components.pipeline.run_reference import head_commit, run_git
+from components.pipeline.run_reference import head_commit
+from components.pipeline.worktrees import add_worktree, remove_worktree
 from components.settings.settings import load_settings
 from components.storage.artifact_store import ModelReference, read_reference
 from components.storage.files import atomic_folder, atomic_writer
@@ -25,16 +23,9 @@ def clean_workspace(root: Path, folder: Path, *, commit: str) -> bool:
     """
     if folder.is_dir() and head_commit(folder) == commit:
         return True
-    remove_workspace(root, folder)
-    folder.parent.mkdir(parents=True, exist_ok=True)
-    run_git(root, "-c", "core.hooksPath=/dev/null", "worktree", "add", "--force", "--detach", str(folder), commit)
+    remove_worktree(root, folder)
+    add_worktree(root, folder, commit=commit)
     return False
-
-
-def remove_workspace(root: Path, folder: Path) -> None:
-    """Remove a work tree with all that was made in it."""
-    shutil.rmtree(folder, ignore_errors=True)
-    run_git(root, "worktree", "prune")
 
 
 class LockedData:

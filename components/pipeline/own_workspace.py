@@ -36,12 +36,12 @@ from components.pipeline.durations import DURATIONS, note_duration, read_duratio
 from components.pipeline.graph import load_graph
 from components.pipeline.named_folders import named_folders
 from components.pipeline.run_reference import IDENTITY, run_git
+from components.pipeline.worktrees import NO_HOOKS, add_worktree
 from components.settings.settings import Settings, load_settings
 
 WORKTREES = "var/worktrees"
 SHARED = ("var/dvc-cache", "var/dvc-remote", "var/store", "var/store-cache", "var/mlflow", "var/registry", "var/lineage", "var/launch", "runs")
 DATA = ("data", "data.dvc")
-NO_HOOKS = ("-c", "core.hooksPath=/dev/null")
 
 
 def resolve_revision(root: Path, revision: str) -> str:
@@ -65,8 +65,7 @@ def make_workspace(root: Path, folder: Path, *, commit: str) -> None:
         StorageError: git refuses, or the disk is full.
     """
     try:
-        folder.parent.mkdir(parents=True, exist_ok=True)
-        run_git(root, *NO_HOOKS, "worktree", "add", "--detach", "--force", str(folder), commit)
+        add_worktree(root, folder, commit=commit)
         for name in SHARED:
             (root / name).mkdir(parents=True, exist_ok=True)
             _link(folder / name, root / name)
@@ -153,15 +152,6 @@ def link_named_folders(root: Path, folder: Path, settings: Settings) -> None:
             raise SettingsError(f"{setting}: {written!r} leads out of the project, where a run's own workspace has other neighbours; make it absolute")
         if not place.exists():
             _link(place, target)
-
-
-def remove_workspace(root: Path, folder: Path) -> None:
-    """Remove a workspace and git's note of it; what is shared stays."""
-    for name in (*SHARED, "var/vllm"):
-        if (folder / name).is_symlink():
-            (folder / name).unlink()
-    shutil.rmtree(folder, ignore_errors=True)
-    run_git(root, "worktree", "prune")
 
 
 def take_durations_home(root: Path, folder: Path) -> None:

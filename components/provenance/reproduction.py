@@ -16,11 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import UserError
-from components.pipeline.clean_workspace import LockedData, clean_workspace, remove_workspace
+from components.pipeline.clean_workspace import LockedData, clean_workspace
 from components.pipeline.data_digest import data_digest, folder_listing
 from components.pipeline.dvc_cache import cache_folder, cached_object, read_listing
 from components.pipeline.graph import load_graph, overlaps
 from components.pipeline.locked_graph import MODELS, LockedStage
+from components.pipeline.worktrees import remove_worktree
 from components.provenance.kept_lineage import KeptLineages, Lineage, parse_reference
 from components.provenance.withdrawn_since import refuse_withdrawn
 from components.registry.version_reading import find_version, open_registry
@@ -93,7 +94,7 @@ def reproduce(
         data = LockedData(root, folder)
         _refuse_missing(lineage, chosen, data, name)
     except UserError:
-        remove_workspace(root, folder)
+        remove_worktree(root, folder)
         raise
     done: dict[str, Any] = read_json(folder / PROGRESS) if resumed and (folder / PROGRESS).is_file() else {}
     for stage in chosen:
@@ -109,7 +110,7 @@ def reproduce(
 
 def forget_workspace(root: Path, reproduction: Reproduction) -> None:
     """Remove the workspace of a reproduction."""
-    remove_workspace(root, Path(reproduction.folder))
+    remove_worktree(root, Path(reproduction.folder))
 
 
 def _lineage(root: Path, wanted: str) -> tuple[str, Lineage]:

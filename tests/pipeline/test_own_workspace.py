@@ -4,12 +4,13 @@ from pathlib import Path
 
 import pytest
 
-from components.pipeline.own_workspace import check_out_data, make_workspace, remove_workspace, resolve_revision
+from components.pipeline.own_workspace import check_out_data, make_workspace, resolve_revision
 from components.pipeline.plan import make_plan
 from components.pipeline.restoring import restore_ahead
 from components.pipeline.run_reference import run_git
 from components.pipeline.running import run_stage, stage_function
 from components.pipeline.workspace import Workspace
+from components.pipeline.worktrees import remove_worktree
 from components.settings.settings import load_settings
 
 
@@ -39,7 +40,7 @@ def test_what_was_made_anywhere_is_restored_everywhere(project):
     commit = resolve_revision(project, "HEAD")
     make_workspace(project, first, commit=commit)
     assert run_stale(first) == everything
-    remove_workspace(project, first)
+    remove_worktree(project, first)
     make_workspace(project, second, commit=commit)
     assert run_stale(second) == []
     weight = (second / "models" / "grpo_general.json").read_text()
