@@ -46,7 +46,7 @@ def print_plan(root: Path, *, from_stage: str | None = None, restores: bool = Fa
 def print_status(root: Path) -> None:
     """Print the servers, the run at work, the last run and the champion."""
     from components.registry.journal import open_journal
-    from flows.own_workspaces import is_held, workspace_notes
+    from flows.own_workspaces import is_note_held, workspace_notes
     from flows.run_folder import running_process
     from flows.run_states import newest_state
     from flows.service_commands import all_services, elsewhere, service_word
@@ -59,7 +59,7 @@ def print_status(root: Path) -> None:
     owner = running_process(root)
     print(f"retrain     {f'at work (process {owner})' if owner else 'none at work here'}")
     for note in workspace_notes(root):
-        word = "at work" if is_held(root, note) else "killed; goes on at the next `up` or the same request" if note.status == "open" else f"{note.status}: {note.reason}"
+        word = "at work" if is_note_held(root, note) else "killed; goes on at the next `up` or the same request" if note.status == "open" else f"{note.status}: {note.reason}"
         print(f"  {note.run}  in a workspace of its own, {word}")
     summary = read_or(root / "runs" / "latest" / "summary.json", None)
     if summary:

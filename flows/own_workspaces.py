@@ -6,7 +6,6 @@ again is swept after `system.kept_workspace_days`, and the oldest beyond `system
 """
 
 import contextlib
-import fcntl
 import time
 from collections.abc import Iterator
 from dataclasses import asdict, dataclass, replace
@@ -30,9 +29,9 @@ from components.pipeline.own_workspace import (
 from components.pipeline.worktrees import remove_worktree
 from components.settings.overrides import overlaid_values, parse_overrides
 from components.settings.settings import Settings, load_settings, overlay, read_yaml
-from components.storage.files import read_json, write_json
+from components.storage.files import exclusive, read_json, write_json
 from flows.retrain_request import RetrainRequest
-from flows.run_folder import LOCK, new_run_id, workspace_lock
+from flows.run_folder import is_held, new_run_id, workspace_lock
 
 Status = Literal["open", "stopped", "failed"]
 OPERATIONAL = ("system", "launch")  # where things lie, run and listen here: never part of a result
@@ -71,7 +70,7 @@ def own_workspace(root: Path, request: RetrainRequest, *, flow_run: str | None =
     Raises:
         SettingsError: an unknown revision, profile or override, or a value out of range; nothing is left behind.
     """
-    with _registry_lock(root):
+    with exclusive(root / WORKTREES / ".lock"):  # one process at a time makes, finds or sweeps workspaces
         sweep_workspaces(root)
         commit, data = resolve_revision(root, request.revision), resolve_revision(root, request.data_revision) if request.data_revision else None
         key = digest_value([commit, data, request.model_dump(mode="json", exclude={"revision", "data_revision"})])
@@ -108,23 +107,15 @@ def workspace_notes(root: Path) -> list[WorkspaceNote]:
     return notes
 
 
-def is_held(root: Path, note: WorkspaceNote) -> bool:
-    """Say whether a process works in a workspace."""
-    path = _folder(root, note.run) / LOCK
-    if not path.is_file():
-        return False
-    with path.open("a", encoding="utf-8") as stream:
-        try:
-            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
-        except OSError:
-            return True
-    return False
+def is_note_held(root: Path, note: WorkspaceNote) -> bool:
+    """Say whether a process works in a note's workspace."""
+    return is_held(_folder(root, note.run))
 
 
 def sweep_workspaces(root: Path, *, now: float | None = None) -> list[str]:
     """Remove workspaces that nobody went on with for days, the oldest beyond the limit, and halves without a note; return the runs."""
     settings, now = load_settings(root / "params.yaml").system, now or time.time()
-    free = [note for note in workspace_notes(root) if not is_held(root, note)]
+    free = [note for note in workspace_notes(root) if not is_note_held(root, note)]
     old = [note for note in free if now - note.touched > settings.kept_workspace_days * SECONDS_A_DAY]
     rest = sorted((note for note in free if note not in old), key=lambda note: note.touched)
     swept = [*old, *rest[: max(0, len(rest) - settings.kept_workspaces)]]
@@ -170,7 +161,7 @@ def _values(root: Path, folder: Path, request: RetrainRequest) -> dict[str, Any]
 
 def _found(root: Path, key: str, flow_run: str | None) -> WorkspaceNote | None:
     """Return the note of a workspace that this request, or this flow run, can go on in."""
-    free = [note for note in workspace_notes(root) if not is_held(root, note) and _folder(root, note.run).is_dir()]
+    free = [note for note in workspace_notes(root) if not is_note_held(root, note) and _folder(root, note.run).is_dir()]
     own = [note for note in free if flow_run is not None and note.flow_run == flow_run]
     return next(iter([*own, *(note for note in free if note.key == key)]), None)
 
@@ -190,13 +181,3 @@ def _folder(root: Path, run: str) -> Path:
 
 def _note_path(root: Path, run: str) -> Path:
     return root / WORKTREES / f"{run}.json"
-
-
-@contextlib.contextmanager
-def _registry_lock(root: Path) -> Iterator[None]:
-    """Let one process at a time make, find or sweep workspaces."""
-    path = root / WORKTREES / ".lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
-        yield

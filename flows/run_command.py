@@ -174,11 +174,11 @@ def _call_flow(place: Place, launcher: Any, *, profile: str) -> None:
 
 def _at_work(place: Place) -> frozenset[str] | None:
     """Return the runs that other processes are at, or None where one works in the project's folder, whose run has no note."""
-    from flows.own_workspaces import is_held, workspace_notes
+    from flows.own_workspaces import is_note_held, workspace_notes
 
     if place.is_elsewhere and running_process(place.project) is not None:
         return None
-    return frozenset(note.run for note in workspace_notes(place.project) if note.run != place.run and is_held(place.project, note))
+    return frozenset(note.run for note in workspace_notes(place.project) if note.run != place.run and is_note_held(place.project, note))
 
 
 def _refuse_another_runs_server(place: Place, service: Any, *, started_here: bool) -> None:

@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from components.errors import UserError
+from components.storage.files import exclusive
 
 RUNS = "runs"
 LOCK = "var/retrain.lock"
@@ -68,18 +69,26 @@ def workspace_lock(root: Path) -> Iterator[None]:
 @contextlib.contextmanager
 def settling(root: Path) -> Iterator[None]:
     """Wait for, and be, the only run of the project that registers, judges and promotes: each is compared with the last one's champion."""
-    path = root / SETTLING
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
+    with exclusive(root / SETTLING):
         yield
+
+
+def is_held(root: Path) -> bool:
+    """Say whether a process works in a folder."""
+    path = root / LOCK
+    if not path.is_file():
+        return False
+    with path.open("a", encoding="utf-8") as stream:
+        try:
+            fcntl.flock(stream, fcntl.LOCK_SH | fcntl.LOCK_NB)
+        except OSError:
+            return True
+    return False
 
 
 def running_process(root: Path) -> int | None:
     """Return the process that holds the workspace, or None."""
-    try:
-        with workspace_lock(root):
-            return None
-    except UserError:
-        text = (root / LOCK).read_text(encoding="utf-8").strip()
-        return int(text) if text.isdigit() else None
+    if not is_held(root):
+        return None
+    text = (root / LOCK).read_text(encoding="utf-8").strip()
+    return int(text) if text.isdigit() else None

@@ -31,6 +31,7 @@ from components.settings.system import SystemSettings
 from components.storage.files import read_json, write_json
 
 FOLDER = "var/services"
+BEAT = f"{FOLDER}/deployments.beat"  # touched by the deployments' process as long as it asks the server for work
 START_SECONDS = 120.0
 STOP_SECONDS = 10.0
 SILENT_SECONDS = 30.0  # without a sign of life
@@ -109,7 +110,7 @@ def mlflow_service(root: Path, settings: SystemSettings) -> Service:
 def deployments_service(root: Path, settings: SystemSettings, *, module: str = "flows.serving") -> Service:
     """Return the process that runs deployments."""
     environment = {**prefect_environment(root, settings.prefect_port), "PREFECT_RUNNER_POLL_FREQUENCY": "2"}
-    beat = root / FOLDER / "deployments.beat"
+    beat = root / BEAT
     version = f"{package_version('prefect')}, {deployments_digest(root)}"
     return Service("deployments", 0, (sys.executable, "-m", module), environment, str(beat), "", version=version, run_seconds=settings.grace_seconds + STOP_SECONDS)
 

@@ -23,11 +23,10 @@ from prefect.states import AwaitingRetry
 
 from components.settings.settings import load_settings
 from flows.deployments import PREFECT_FILE, read_deployments
-from flows.own_workspaces import is_held, workspace_notes
+from flows.own_workspaces import is_note_held, workspace_notes
+from flows.services import BEAT, SILENT_SECONDS
 
-BEAT = "var/services/deployments.beat"
 BEAT_SECONDS = 2.0
-SILENT_SECONDS = 30.0  # without asking the server for work: no beat
 MAXIMUM_STARTS = 5
 LOST = (StateType.RUNNING, StateType.PENDING, StateType.CRASHED, StateType.FAILED)
 
@@ -63,7 +62,7 @@ def reschedule_lost_runs(root: Path) -> list[str]:
     again = []
     with get_client(sync_client=True) as client:
         for note in workspace_notes(root):
-            if note.flow_run is None or note.status == "failed" or is_held(root, note):
+            if note.flow_run is None or note.status == "failed" or is_note_held(root, note):
                 continue
             try:
                 found = client.read_flow_run(UUID(note.flow_run))

@@ -5,11 +5,12 @@ killed run's pods went on to do is counted by the next run in the same folder, a
 (`keep_hours` of its pods' settings). Hours are those of the run that made the job, also where a later one took it over.
 """
 
-import fcntl
 import json
 import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
+
+from components.storage.files import exclusive
 
 LEDGER = "var/launch/gpu_hours.jsonl"
 HOUR = 3600.0
@@ -49,9 +50,7 @@ class GpuLedger:
         fresh = [time for time in times if time not in known]
         if not fresh:
             return
-        self.path.parent.mkdir(parents=True, exist_ok=True)
-        with self.path.open("ab+") as stream:
-            fcntl.flock(stream, fcntl.LOCK_EX)
+        with exclusive(self.path), self.path.open("ab+") as stream:
             stream.seek(max(0, stream.seek(0, os.SEEK_END) - 1))
             is_torn = stream.read(1) not in (b"", b"\n")
             lines = "".join(json.dumps(asdict(time), ensure_ascii=False) + "\n" for time in fresh)

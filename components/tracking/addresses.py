@@ -50,7 +50,8 @@ def own_file(root: Path) -> str:
 
 def journal_address(root: Path) -> str:
     """Return the address of the database that holds the promotion journal."""
-    return database(root) if database(root).startswith("postgresql") else f"sqlite:///{root / JOURNAL}"
+    address = database(root)
+    return address if address.startswith("postgresql") else f"sqlite:///{root / JOURNAL}"
 
 
 def artifacts_address(root: Path) -> str:

@@ -6,7 +6,6 @@ Runs in workspaces of their own share it (var/mlflow is a link there), so its pl
 """
 
 import contextlib
-import fcntl
 import os
 import time
 import urllib.error
@@ -16,6 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from components.errors import ServiceError, StorageError
+from components.storage.files import exclusive
 from components.tracking.addresses import (
     FOLDER,
     TRACKING_VARIABLE,
@@ -100,10 +100,7 @@ def experiment_id(client: "MlflowClient", root: Path) -> str:
 @contextlib.contextmanager
 def sole_writer(root: Path) -> Iterator[None]:
     """Wait for, and be, the only process that replays runs: what another has half replayed must not be taken for a killed one's."""
-    path = root / FOLDER / "writer.lock"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with path.open("w", encoding="utf-8") as stream:
-        fcntl.flock(stream, fcntl.LOCK_EX)
+    with exclusive(root / FOLDER / "writer.lock"):
         yield
 
 

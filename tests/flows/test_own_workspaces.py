@@ -8,7 +8,7 @@ import yaml
 
 from components.errors import SettingsError, UserError
 from components.settings.settings import load_settings
-from flows.own_workspaces import is_held, own_workspace, sweep_workspaces, workspace_notes
+from flows.own_workspaces import is_note_held, own_workspace, sweep_workspaces, workspace_notes
 from flows.retrain_request import RetrainRequest
 
 
@@ -101,7 +101,7 @@ def test_a_failed_run_keeps_its_workspace_and_the_same_request_goes_on_in_it(fak
     with own_workspace(fake_project, request, flow_run="second") as again:
         assert (again.run, again.is_resumed) == (place.run, True) and (again.folder / "var" / "work").is_dir()
         with own_workspace(fake_project, request) as third:  # the other one is held: another workspace
-            assert third.run != place.run and is_held(fake_project, note)
+            assert third.run != place.run and is_note_held(fake_project, note)
     assert workspace_notes(fake_project) == []
 
 
