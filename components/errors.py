@@ -79,3 +79,8 @@ class InfrastructureError(QuarkmedError):
     """What a stage runs on failed, not the stage: a node, a pod's image, the cluster's API."""
 
     exit_code = EXIT_INFRASTRUCTURE
+
+
+def is_told_to_stop(error: BaseException) -> bool:
+    """Say whether an exception means that this process was told to stop: a preemption, Ctrl-C, or Prefect's own; not a failure."""
+    return isinstance(error, Preempted) or not isinstance(error, Exception)

@@ -10,8 +10,8 @@ from rich.console import Console
 
 from components.errors import UserError
 from components.observing.run_log import LEVELS, SUFFIX, read_logs
-from components.pipeline.events import read_events
-from flows.run_folder import RUNS, newest_run
+from components.pipeline.events import RUNS, last_end, read_events
+from flows.run_folder import newest_run
 
 PERIOD_SECONDS = 0.5
 STYLES = {"warning": "yellow", "error": "bold red"}
@@ -84,7 +84,7 @@ def _followed(folder: Path) -> Iterator[dict[str, Any]]:
     """Yield the lines there are and those that come, until the run has ended; each whole line once."""
     positions: dict[Path, int] = {}
     while True:
-        has_ended = any(event["kind"] == "end" for event in read_events(folder))
+        has_ended = last_end(read_events(folder)) is not None
         yield from sorted(_new_lines(folder / "logs", positions), key=lambda line: str(line["time"]))
         if has_ended:
             return

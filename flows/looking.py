@@ -47,7 +47,7 @@ def print_status(root: Path) -> None:
     """Print the servers, the run at work, the last run and the champion."""
     from components.registry.journal import open_journal
     from flows.own_workspaces import is_note_held, workspace_notes
-    from flows.run_folder import running_process
+    from flows.run_folder import run_folder, running_process
     from flows.run_states import newest_state
     from flows.service_commands import all_services, elsewhere, service_word
     from flows.summary import read_or
@@ -61,7 +61,7 @@ def print_status(root: Path) -> None:
     for note in workspace_notes(root):
         word = "at work" if is_note_held(root, note) else "killed; goes on at the next `up` or the same request" if note.status == "open" else f"{note.status}: {note.reason}"
         print(f"  {note.run}  in a workspace of its own, {word}")
-    summary = read_or(root / "runs" / "latest" / "summary.json", None)
+    summary = read_or(run_folder(root, "latest") / "summary.json", None)
     if summary:
         ran = [stage["name"] for stage in summary["stages"] if stage["status"] in ("ran", "resumed")]
         print(f"last run    {summary['run']}: {summary['wall_seconds']:.0f} s, ran {', '.join(ran) or 'no stage'}")

@@ -12,7 +12,7 @@ from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
-from components.errors import Preempted, SettingsError, StorageError
+from components.errors import SettingsError, StorageError, is_told_to_stop
 from components.lineage import digest_value
 from components.pipeline.graph import load_graph
 from components.pipeline.own_workspace import (
@@ -88,8 +88,7 @@ def own_workspace(root: Path, request: RetrainRequest, *, flow_run: str | None =
             place = OwnWorkspace(_folder(root, note.run), note.run, workspace_settings(_folder(root, note.run)), is_resumed)
             yield place
         except BaseException as error:
-            is_stopped = isinstance(error, Preempted) or not isinstance(error, Exception)
-            _write(root, replace(note, status="stopped" if is_stopped else "failed", reason=str(error)[:500], touched=time.time()))
+            _write(root, replace(note, status="stopped" if is_told_to_stop(error) else "failed", reason=str(error)[:500], touched=time.time()))
             raise
         take_durations_home(root, place.folder)
         if place.is_kept:

@@ -10,9 +10,10 @@ from collections.abc import Collection, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+from components.pipeline.events import RUNS
 from components.pipeline.kept_runs import kept_runs
 from components.settings.system import SystemSettings
-from flows.run_folder import RUNS, all_runs
+from flows.run_folder import all_runs
 from flows.run_states import AT_WORK, run_state
 
 LOGS = "logs"

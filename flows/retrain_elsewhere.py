@@ -9,9 +9,7 @@ from prefect.exceptions import TerminationSignal
 from prefect.runtime import flow_run
 
 from components.errors import Preempted
-from components.launch.failures import classify_failure
-from components.launch.launcher import RoutingLauncher
-from components.pipeline.events import RunEvents
+from components.launch.launcher import open_launcher
 from components.pipeline.own_workspace import check_out_data
 from components.pipeline.plan import make_plan
 from components.pipeline.restoring import restore_ahead
@@ -20,9 +18,9 @@ from components.tracking.unreplayed import unreplayed_reports
 from flows.own_workspaces import OwnWorkspace, own_workspace
 from flows.retrain import bring_up_to_date
 from flows.retrain_request import RetrainRequest
-from flows.run_ending import keep_ended_run, keep_reports
+from flows.run_ending import keep_ended_run, keep_reports, noted_ending
 from tasks.publish_pages import publish_plan
-from tasks.session import RUNS, open_session
+from tasks.session import open_session
 
 
 def retrain_elsewhere(root: Path, request: RetrainRequest, *, table: str) -> str:
@@ -58,22 +56,11 @@ def _plan_only(place: OwnWorkspace, request: RetrainRequest) -> str:
 
 def _retrain(place: OwnWorkspace, request: RetrainRequest, *, table: str) -> str:
     started = time.time()
-    folder = place.folder / RUNS / place.run
-    launcher = RoutingLauncher(
-        place.folder, run=place.run, settings=place.settings, log=folder / "logs" / "stages.log", table=table, tell=lambda sentence: RunEvents(folder).note(sentence)
-    )
+    launcher = open_launcher(place.folder, run=place.run, settings=place.settings, table=table)
     session = open_session(place.folder, place.run, launcher, from_stage=request.first_anew)
-    outcome, cause = "failed", ""
-    try:
+    with noted_ending(session.events):
         launcher.warm_up()
         decision = bring_up_to_date(session, profile=request.profile, is_new_workspace=True)
-        outcome = "finished"
-    except BaseException as error:
-        outcome = "stopped" if isinstance(error, Preempted) or not isinstance(error, Exception) else "failed"
-        cause = str(classify_failure(error)) if isinstance(error, Exception) else type(error).__name__
-        raise
-    finally:
-        session.events.end(outcome, cause=cause)
     keep_ended_run(place.folder, place.run, profile=request.profile, started=started, now=time.time())
     keep_reports(place.folder, place.run)
     place.is_kept = bool(unreplayed_reports(place.folder))

@@ -123,8 +123,8 @@ def nothing_to_do(root: Path, settings: Settings) -> dict[str, Any] | None:
 
 
 def _run_flow(place: Place, *, console: Console, stage_table: str, profile: str) -> None:
-    from components.launch.failures import classify_failure
-    from components.launch.launcher import RoutingLauncher
+    from components.launch.launcher import open_launcher
+    from flows.run_ending import noted_ending
     from flows.services import is_healthy, prefect_service, start_service, wait_until_healthy
 
     settings = place.settings
@@ -133,24 +133,15 @@ def _run_flow(place: Place, *, console: Console, stage_table: str, profile: str)
     folder = run_folder(place.folder, place.run)
     started_here = start_service(place.project, service, is_kept=False)
     _refuse_another_runs_server(place, service, started_here=started_here)
-    launcher = RoutingLauncher(
-        place.folder, run=place.run, settings=settings, log=folder / "logs" / "stages.log", table=stage_table, tell=lambda sentence: RunEvents(folder).note(sentence)
-    )
-    events, outcome, cause = RunEvents(folder), "failed", ""
+    launcher, events = open_launcher(place.folder, run=place.run, settings=settings, table=stage_table), RunEvents(folder)
     try:
-        with LiveDisplay(folder, console=console):
+        with noted_ending(events), LiveDisplay(folder, console=console):
             events.phase("starting the Prefect server")
             launcher.warm_up()
             if started_here or not is_healthy(service):
                 wait_until_healthy(place.project, service)
             _call_flow(place, launcher, profile=profile)
-            outcome = "finished"
-    except BaseException as error:
-        outcome = "stopped" if isinstance(error, (KeyboardInterrupt, Preempted)) else "failed"
-        cause = str(classify_failure(error)) if isinstance(error, Exception) else type(error).__name__
-        raise
     finally:
-        events.end(outcome, cause=cause)
         launcher.close()
         if started_here or _is_for_one_run(place.project, service):
             _stop_server(place.project, service)

@@ -1,14 +1,34 @@
-"""What stands when a run has ended: its commit under refs/quarkmed/runs/<id>, its summary, its reports."""
+"""What stands when a run has ended: its last event, its commit under refs/quarkmed/runs/<id>, its summary, its reports."""
 
+import contextlib
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 from components import layout
+from components.errors import is_told_to_stop
+from components.pipeline.events import RunEvents
 from components.settings.settings import load_settings
 from flows.run_folder import point_latest, run_folder
 
 REPORT_ENDINGS = (".json", ".html")
+
+
+@contextlib.contextmanager
+def noted_ending(events: RunEvents) -> Iterator[None]:
+    """Write a run's last event however the block ends: finished, stopped or failed, and why."""
+    outcome, cause = "finished", ""
+    try:
+        yield
+    except BaseException as error:
+        from components.launch.failures import classify_failure
+
+        outcome = "stopped" if is_told_to_stop(error) else "failed"
+        cause = str(classify_failure(error)) if isinstance(error, Exception) else type(error).__name__
+        raise
+    finally:
+        events.end(outcome, cause=cause)
 
 
 def keep_ended_run(root: Path, run: str, *, profile: str, started: float, now: float) -> dict[str, Any]:

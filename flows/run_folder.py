@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from components.errors import UserError
+from components.pipeline.events import RUNS
 from components.storage.files import exclusive
 
-RUNS = "runs"
 LOCK = "var/retrain.lock"
 SETTLING = "var/registry/settling.lock"  # var/registry is shared by all workspaces of a project
 

@@ -12,7 +12,7 @@ from typing import Any
 
 import psutil
 
-from components.pipeline.events import RunEvents, read_events, stage_endings
+from components.pipeline.events import RunEvents, last_end, read_events, stage_endings
 from flows.run_folder import all_runs, newest_run
 
 AT_WORK = "at work"
@@ -43,7 +43,7 @@ class RunState:
 def run_state(folder: Path, *, elsewhere: bool = False) -> RunState:
     """Return how a run stands; `elsewhere`: one of another machine that has not ended counts as killed."""
     events = read_events(folder)
-    end = _last_end(events)
+    end = last_end(events)
     unfinished = [item["name"] for item in stage_endings(events) if item["status"] in ("running", "failed", "stopped")]
     began = events[0]["time"] if events else 0.0
     if end is not None:
@@ -51,16 +51,6 @@ def run_state(folder: Path, *, elsewhere: bool = False) -> RunState:
     is_at_work = bool(events) and may_be_alive(events[-1], elsewhere=elsewhere)
     ended = events[-1]["time"] if events and not is_at_work else 0.0
     return RunState(folder.name, AT_WORK if is_at_work else KILLED, (unfinished or [""])[-1], "", began, ended, is_closed=False)
-
-
-def _last_end(events: list[dict[str, Any]]) -> dict[str, Any] | None:
-    """Return the event a run ended with; None where it has not, or went on since (in a workspace of its own a run keeps its id)."""
-    for event in reversed(events):
-        if event["kind"] == "end":
-            return event
-        if event["kind"] in ("plan", "stage", "phase"):
-            return None
-    return None
 
 
 def newest_state(root: Path) -> RunState | None:

@@ -7,7 +7,7 @@ from typing import Any
 from components.errors import QuarkmedError
 from components.launch.launcher import Launcher
 from components.launch.local_process import LocalProcess
-from components.pipeline.events import RunEvents, read_events, stage_endings
+from components.pipeline.events import RUNS, RunEvents, read_events, stage_endings
 from components.pipeline.workspace import Workspace
 from components.registry.process_names import process_name
 from components.settings.settings import Settings, load_settings
@@ -16,8 +16,6 @@ from components.tracking.dead_runs import PROCESS
 from components.tracking.replay import StageReport
 from components.tracking.unreplayed import REPORT, unreplayed_reports
 from tasks.flow_processes import forget_flow_run, note_flow_run
-
-RUNS = "runs"
 
 
 class RetrainSession:

@@ -36,7 +36,7 @@ def main() -> int:
 def _through_the_flow(project: Path, repeats: int) -> dict[str, Any]:
     from prefect import flow
 
-    from components.launch.launcher import RoutingLauncher
+    from components.launch.launcher import open_launcher
     from components.settings.settings import load_settings
     from flows.run_folder import new_run_id
     from tasks.run_stage import run_stage
@@ -44,7 +44,7 @@ def _through_the_flow(project: Path, repeats: int) -> dict[str, Any]:
 
     run = new_run_id(time.time())
     settings = load_settings(project / "params.yaml")
-    launcher = RoutingLauncher(project, run=run, settings=settings, log=project / "runs" / run / "logs" / "stages.log", table=TABLE)
+    launcher = open_launcher(project, run=run, settings=settings, table=TABLE)
     session = open_session(project, run, launcher)
     seconds: list[float] = []
 

@@ -13,7 +13,7 @@ from dataclasses import replace
 from pathlib import Path, PurePosixPath
 from typing import Any, TypeVar
 
-from components.errors import InfrastructureError, Preempted, UserError
+from components.errors import InfrastructureError, Preempted, UserError, is_told_to_stop
 from components.launch.ends import Attempt, Ending
 from components.launch.gpu_hours import open_ledger
 from components.launch.job_follower import JobFollower
@@ -80,8 +80,7 @@ class KubernetesBackend:
             ending = follower.follow()
             return self._with_result(ending) if ending.kind == "done" else ending
         except BaseException as stop:
-            is_told_to_stop = isinstance(stop, Preempted) or not isinstance(stop, Exception)
-            if not is_told_to_stop:
+            if not is_told_to_stop(stop):
                 raise
             self._cancel(job)
             raise Preempted(f"told to stop; job {job.name} was deleted, what was saved last is kept: {GO_ON}") from stop

@@ -15,6 +15,7 @@ from components.launch.ends import Attempt, StageBackend
 from components.launch.gpu_hours import open_ledger
 from components.launch.ranked_stage import ENGINE_SECTION
 from components.launch.stage_launcher import StageLauncher
+from components.pipeline.events import RUNS, RunEvents
 from components.pipeline.graph import StageRow, load_graph
 from components.pipeline.running import STAGE_TABLE, StageRun
 from components.settings.settings import Settings
@@ -118,6 +119,12 @@ class RoutingLauncher:
                 f"launch.budget_gpu_hours: this run has spent {spent:.2f} of its {budget:g} GPU-hours, so no further stage starts; "
                 "raise it in params.yaml and run again: it goes on from what was finished (`quarkmed spent` shows where they went)"
             )
+
+
+def open_launcher(root: Path, *, run: str, settings: Settings, table: str = STAGE_TABLE) -> RoutingLauncher:
+    """Return the launcher of a run: what its stages print goes to runs/<run>/logs/stages.log, its sentences to the run's notes."""
+    folder = root / RUNS / run
+    return RoutingLauncher(root, run=run, settings=settings, log=folder / "logs" / "stages.log", table=table, tell=lambda sentence: RunEvents(folder).note(sentence))
 
 
 def _check_stages(settings: Settings, names: tuple[str, ...]) -> None:

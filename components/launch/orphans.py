@@ -12,14 +12,13 @@ from typing import TYPE_CHECKING, Any
 from components.errors import StorageError, UserError
 from components.launch.kubernetes_ends import is_over
 from components.launch.kubernetes_job import FOLDER_NOTE, KEY_NOTE, PROJECT, RUN_LABEL, STAGE_LABEL
-from components.pipeline.events import read_events
+from components.pipeline.events import RUNS, last_end, read_events
 from components.pipeline.graph import load_graph
 from components.pipeline.stage_key import stage_inputs, stage_key
 
 if TYPE_CHECKING:
     from components.launch.kubernetes_backend import KubernetesBackend
 
-RUNS = "runs"
 Object = dict[str, Any]
 
 
@@ -45,7 +44,7 @@ def is_orphan(backend: "KubernetesBackend", job: Object) -> bool:
     if folder != backend.root.resolve() or labels[RUN_LABEL] == backend.run_id:
         return False
     run = backend.root / RUNS / labels[RUN_LABEL]
-    has_ended = not run.is_dir() or any(event["kind"] == "end" for event in read_events(run))
+    has_ended = not run.is_dir() or last_end(read_events(run)) is not None
     return has_ended or notes.get(KEY_NOTE) != _present_key(backend, labels[STAGE_LABEL])
 
 

@@ -8,7 +8,7 @@ import os
 from pathlib import Path
 from typing import Any
 
-from components.errors import Preempted, QuarkmedError
+from components.errors import Preempted, QuarkmedError, is_told_to_stop
 from components.launch.ends import Attempt, Ending, kind_of_error
 from components.launch.local_process import GRACE_SECONDS, LocalProcess, WorkerDied
 from components.pipeline.running import STAGE_TABLE, StageRun
@@ -71,8 +71,7 @@ class StageLauncher:
         try:
             return self._process.call(function, **arguments)
         except BaseException as stop:
-            is_told_to_stop = isinstance(stop, Preempted) or not isinstance(stop, Exception)  # Ctrl-C, and Prefect's own
-            if not (is_told_to_stop and self._process.is_busy):
+            if not (is_told_to_stop(stop) and self._process.is_busy):
                 raise
             raise Preempted(self._process.preempt() or f"told to stop; what was saved last is kept: {GO_ON}") from stop
 

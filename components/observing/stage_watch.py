@@ -9,7 +9,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
-from components.errors import Preempted, QuarkmedError
+from components.errors import QuarkmedError, is_told_to_stop
 from components.observing.run_log import RunLog, process_log
 from components.observing.sampler import UsageSampler
 from components.observing.usage import rank_file
@@ -73,7 +73,7 @@ class RecordLog:
 
 def _log_failure(log: RunLog, error: BaseException, seconds: float) -> None:
     """Log how the stage failed; the words of an exception that is not ours may quote data and are left out."""
-    is_stopped = isinstance(error, Preempted) or not isinstance(error, Exception)
+    is_stopped = is_told_to_stop(error)
     words = str(error) if isinstance(error, QuarkmedError) else ""
     log.write(
         "stage stopped" if is_stopped else "stage failed", level="warning" if is_stopped else "error", error=type(error).__name__, text=words, seconds=round(seconds, 3)

@@ -16,6 +16,7 @@ from typing import Any, Literal
 from components.observing.run_log import SUFFIX, Level, RunLog
 from components.pipeline.plan import PlannedStage
 
+RUNS = "runs"  # the folder of all runs
 EVENTS = "events.jsonl"
 StageStatus = Literal["running", "ran", "restored", "skipped", "resumed", "failed", "stopped"]
 
@@ -83,6 +84,16 @@ def read_events(folder: Path) -> list[dict[str, Any]]:
         return []
     text = path.read_text(encoding="utf-8", errors="replace")
     return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]
+
+
+def last_end(events: list[dict[str, Any]]) -> dict[str, Any] | None:
+    """Return the event a run ended with; None where it has not, or went on since (in a workspace of its own a run keeps its id)."""
+    for event in reversed(events):
+        if event["kind"] == "end":
+            return event
+        if event["kind"] in ("plan", "stage", "phase"):
+            return None
+    return None
 
 
 def stage_endings(events: list[dict[str, Any]]) -> list[dict[str, Any]]:
