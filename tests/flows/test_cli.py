@@ -22,6 +22,11 @@ def test_every_command_of_the_issue_is_there():
     assert set(COMMANDS) >= {"retrain", "stage", "plan", "status", "up", "down", "ask", "evaluate"}
 
 
+def test_help_lists_what_is_used_most_first():
+    names = [command.name or command.callback.__name__ for command in app.registered_commands]
+    assert names[:4] == ["retrain", "stage", "plan", "status"] and names[-2:] == ["train", "size"]
+
+
 def test_no_help_page_imports_anything_heavy():
     code = (
         "import sys, json\nfrom typer.testing import CliRunner\nfrom flows.cli import app\n"

@@ -23,9 +23,9 @@ def test_only_loopback_is_scraped_and_the_rules_are_read():
 
 def test_the_ports_are_those_of_the_command_and_of_the_settings():
     from components.settings.settings import load_settings
-    from flows import cli
+    from flows.command_line import services
 
-    assert cli.metrics.__defaults__[0] == 9217
+    assert services.metrics.__defaults__[0] == 9217
     assert load_settings(FOLDER.parents[1] / "params.yaml").system.prefect_port == 4217
 
 
