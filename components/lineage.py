@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
@@ -28,9 +29,18 @@ def digest_file(path: Path) -> str:
 
 
 def digest_folder(folder: Path) -> str:
-    """Return the digest of a folder: of its sorted (relative path, file digest) pairs."""
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return digest_value([[path.relative_to(folder).as_posix(), digest_file(path)] for path in files])
+    """Return the digest of a folder's files."""
+    return digest_listing((name, digest_file(path)) for name, path in folder_files(folder))
+
+
+def folder_files(folder: Path) -> list[tuple[str, Path]]:
+    """Return (relative path, path) of a folder's files, sorted."""
+    return [(path.relative_to(folder).as_posix(), path) for path in sorted(path for path in folder.rglob("*") if path.is_file())]
+
+
+def digest_listing(pairs: Iterable[tuple[str, str]]) -> str:
+    """Return the digest of the folder whose files have these relative paths and digests, in the order of `folder_files`."""
+    return digest_value([list(pair) for pair in pairs])
 
 
 def stable_fraction(*parts: str) -> float:

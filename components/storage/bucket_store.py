@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import Any
 
 from components.errors import StorageError
-from components.lineage import digest_file, digest_value
+from components.lineage import digest_file, digest_listing, folder_files
 from components.storage.artifact_store import PROBE, ArtifactStore, ModelReference
 from components.storage.bucket import Bucket, UnsoundObject
 from components.storage.files import atomic_folder, exclusive
@@ -38,10 +38,11 @@ class BucketStore(ArtifactStore):
         if self.has(reference):
             return reference
         cached = self.root / reference.key
-        if _digest(_listing(cached)) != reference.digest:
+        files = _listing(cached)
+        if _digest(files) != reference.digest:
             super().remove(reference)
             super().publish(folder, parent=parent)
-        files = _listing(cached)
+            files = _listing(cached)
         for item in files:
             self.bucket.put_file(cached / item["path"], f"{reference.key}/{item['path']}", sha256=item["sha256"])
         self.bucket.put_once(_manifest(reference), json.dumps({"digest": reference.digest, "files": files}, indent=1).encode())
@@ -127,10 +128,9 @@ def _manifest(reference: ModelReference) -> str:
 
 
 def _listing(folder: Path) -> list[dict[str, Any]]:
-    files = sorted(path for path in folder.rglob("*") if path.is_file())
-    return [{"path": path.relative_to(folder).as_posix(), "sha256": digest_file(path), "bytes": path.stat().st_size} for path in files]
+    return [{"path": name, "sha256": digest_file(path), "bytes": path.stat().st_size} for name, path in folder_files(folder)]
 
 
 def _digest(files: list[dict[str, Any]]) -> str:
-    """Return the digest of the folder that holds these files, as `digest_folder` does."""
-    return digest_value([[item["path"], item["sha256"]] for item in files])
+    """Return the digest of the folder that holds these files."""
+    return digest_listing((item["path"], item["sha256"]) for item in files)
