@@ -35,7 +35,7 @@ def advance_stage(session: RetrainSession, name: str) -> str:
     taken = workspace.input_hashes(name)
     ended = finished_run(session.root, row, key)
     if ended is None:
-        if not is_anew and restore_stage(session, name, why):
+        if not is_anew and _restore(session, name, why, inputs, taken):
             return "restored"
         ended = _launch(session, name, why, key)
     else:
@@ -51,9 +51,11 @@ def advance_stage(session: RetrainSession, name: str) -> str:
 
 def restore_stage(session: RetrainSession, name: str, why: str) -> bool:
     """Restore a stage that was made before from the very inputs; say whether it was."""
-    row = session.workspace.graph.row(name)
-    inputs = stage_inputs(session.root, row, session.settings)
-    taken = session.workspace.input_hashes(name)
+    inputs = stage_inputs(session.root, session.workspace.graph.row(name), session.settings)
+    return _restore(session, name, why, inputs, session.workspace.input_hashes(name))
+
+
+def _restore(session: RetrainSession, name: str, why: str, inputs: dict[str, Any], taken: dict[str, Any]) -> bool:
     digests = session.workspace.restore(name)
     if digests is None:
         return False
