@@ -1,7 +1,7 @@
 """A model's weights sent to an engine's workers over a process group: for engines that share no disk with the trainer.
 
 The workers are asked first, through the engine's control calls, and the trainer then joins or sends beside that call
-(`../docs/operations.md`): neither side can be left waiting, since each has a time limit. After a failure the group is
+(`docs/operations/engines.md`): neither side can be left waiting, since each has a time limit. After a failure the group is
 dropped, and the next hand-over makes a new one.
 """
 

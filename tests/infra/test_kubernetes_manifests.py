@@ -223,8 +223,8 @@ def test_services_and_budgets_select_pods_by_labels_they_have(manifests):
         assert all(probe is not None and probe["httpGet"]["port"] in ports for probe in probes), name
 
 
-def test_every_secret_is_made_by_a_command_of_the_operations_page(manifests, job):
-    page = (ROOT / "docs" / "operations.md").read_text(encoding="utf-8")
+def test_every_secret_is_made_by_a_command_of_the_cluster_page(manifests, job):
+    page = (ROOT / "docs" / "operations" / "cluster.md").read_text(encoding="utf-8")
     written = re.findall(r"kubectl -n (\S+) create secret generic (\S+) (.*)", page)
     made = {(namespace, name): set(re.findall(r"--from-file=(\S+)", keys)) for namespace, name, keys in written}
     for workload in (*_kind(manifests, "Deployment"), job_manifest(job)):
