@@ -21,7 +21,7 @@ LEVEL = {room: level for level, rooms in enumerate(LAYERS) for room in rooms}
 OWNERS = {
     "mlflow": ("components/tracking/", "components/registry/"),
     "dvc": ("components/pipeline/",),
-    "vllm": ("components/generation/vllm_sampler.py",),
+    "vllm": ("components/generation/colocated_engine.py",),
     "deepspeed": ("components/training/engines/deepspeed_engine.py", "components/training/engines/deepspeed_config.py"),
     "requests": ("components/launch/kubernetes_api.py",),
     "prefect": ("flows/", "tasks/"),

@@ -31,7 +31,8 @@ def check_vllm(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast", p
 
     An engine that does not start, or refuses the weights, is a failed check.
     """
-    from components.generation.vllm_sampler import ColocatedEngine, VllmSampler
+    from components.generation.colocated_engine import ColocatedEngine
+    from components.generation.vllm_sampler import VllmSampler
 
     context = model.config.max_position_embeddings
     there, checks = model.to(device), []

@@ -9,10 +9,11 @@ import torch
 from safetensors.torch import load_file
 
 from components.errors import ServiceError, SettingsError
+from components.generation.colocated_engine import ColocatedEngine
 from components.generation.engine_requests import EngineAnswer
 from components.generation.native_sampler import NativeSampler
 from components.generation.sampler import SamplingOptions
-from components.generation.vllm_sampler import ColocatedEngine, VllmSampler
+from components.generation.vllm_sampler import VllmSampler
 from components.generation.weight_probes import sequence_logprobs
 from components.settings.generation import VllmSettings
 

@@ -11,9 +11,9 @@ import pytest
 import torch
 
 from components.errors import ServiceError
+from components.generation.colocated_engine import ColocatedEngine
 from components.generation.native_sampler import NativeSampler
 from components.generation.sampler import SamplingOptions
-from components.generation.vllm_sampler import ColocatedEngine
 from components.generation.weight_folder import WeightFolder
 from components.modeling.models import create_model, load_model, save_model
 from components.modeling.tokenizers import stop_ids

@@ -74,7 +74,7 @@ def start_engine(kind: "SamplerKind", folder: Path, *, context: int, dtype: str,
         ServiceError: it does not start, or does not answer.
     """
     if kind == "vllm":
-        from components.generation.vllm_sampler import ColocatedEngine
+        from components.generation.colocated_engine import ColocatedEngine
 
         return ColocatedEngine(folder, context=context, dtype=dtype, settings=settings)
     from components.generation.http_calls import JsonServer
