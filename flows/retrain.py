@@ -20,6 +20,7 @@ from components.pipeline.running import STAGE_TABLE
 from flows.retrain_request import RetrainRequest
 from flows.run_folder import settling
 from tasks.ask_for_promotion import ask_for_promotion
+from tasks.page_log import show_in_page
 from tasks.progress_page import progress_page
 from tasks.publish_pages import publish_decision, publish_mlflow_links, publish_plan, publish_stages
 from tasks.run_stage import run_stage
@@ -59,6 +60,7 @@ def bring_up_to_date(session: RetrainSession, *, profile: str, is_new_workspace:
     """
     root = session.root
     lineage = {"run": session.run, "profile": profile, "git_sha": head_commit(root) or "none", "git_dirty": str(is_dirty(root)).lower()}
+    show_in_page(session.events)
     try:
         session.start(tags={f"quarkmed.{name}": value for name, value in lineage.items() if name != "run"})
         if is_new_workspace:

@@ -8,7 +8,7 @@ import json
 import os
 import socket
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Literal
@@ -28,7 +28,12 @@ class RunEvents:
         self.folder = folder
         self.path = folder / EVENTS
         self.log = RunLog(folder / "logs" / f"flow{SUFFIX}", run=folder.name)
+        self._listeners: list[Callable[[Mapping[str, Any]], None]] = []
         folder.mkdir(parents=True, exist_ok=True)
+
+    def listen(self, function: Callable[[Mapping[str, Any]], None]) -> None:
+        """Have a function called with every event that is noted from now on."""
+        self._listeners.append(function)
 
     def plan(self, stages: list[PlannedStage]) -> None:
         """Note what the run is going to do."""
@@ -58,6 +63,8 @@ class RunEvents:
         with self.path.open("a", encoding="utf-8") as stream:
             stream.write(json.dumps({"time": time.time(), "pid": os.getpid(), "host": socket.gethostname(), **entry}, ensure_ascii=False) + "\n")
         _write_log(self.log, entry)
+        for listener in self._listeners:
+            listener(entry)
 
 
 def _write_log(log: RunLog, entry: Mapping[str, Any]) -> None:

@@ -76,6 +76,10 @@ class Server:
         body = {"flow_runs": {"id": {"any_": [run["id"]]}}}
         return {item["key"]: item["data"] for item in self.api.post("/artifacts/filter", json=body).json()}
 
+    def log_lines(self, run: dict[str, Any]) -> list[str]:
+        body = {"logs": {"flow_run_id": {"any_": [run["id"]]}}, "sort": "TIMESTAMP_ASC", "limit": 200}
+        return [item["message"] for item in self.api.post("/logs/filter", json=body).json()]
+
 
 @pytest.fixture(scope="module")
 def server(served_fake_project: Path) -> Iterator[Server]:
@@ -157,6 +161,8 @@ def test_two_at_once_run_end_to_end_each_in_its_own_worktree(server, unchanged):
         pages = server.artifacts(run)
         assert {"plan", "result", "decision", "mlflow-run", "mlflow-version", "stages", "progress-ift"} <= set(pages)
         assert float(pages["stages"]) == 100.0
+        lines = server.log_lines(run)
+        assert {"ift: ran", "grpo_general: ran"} <= {line.split(",")[0] for line in lines} and any(line.startswith("plan: ") for line in lines), lines
     assert weights == [pytest.approx(10 * rate) for rate in (0.002, 0.004)]  # steps 1 + 2 + 3 + 4, times the rate
     entries = open_journal(server.project).entries("quarkmed")
     assert [entry.kind for entry in entries] == ["HELD", "HELD"] and {entry.version for entry in entries} == {"1", "2"}  # fake models cannot be scored against a champion
