@@ -11,6 +11,7 @@ from types import TracebackType
 from typing import Any
 
 from components.errors import UserError
+from components.launch.stage_environment import LARGE_PAGES, TUNABLES
 from components.storage.files import write_json
 
 SCRIPTS = Path(__file__).parent / "peers"
@@ -25,7 +26,9 @@ class PeerProcess:
         folder.mkdir(parents=True, exist_ok=True)
         write_json(folder / "job.json", job | {"threads": threads, "folder": str(folder.resolve())})
         self._command = [str(python), str(SCRIPTS / f"{script}.py"), str((folder / "job.json").resolve())]
-        self._environment = {**os.environ, "OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
+        ours = {TUNABLES} if os.environ.get(TUNABLES) == LARGE_PAGES else set()  # a peer runs as its user would start it
+        variables = {name: value for name, value in os.environ.items() if name not in ours}
+        self._environment = {**variables, "OMP_NUM_THREADS": str(threads), "HF_HUB_OFFLINE": "1", "TOKENIZERS_PARALLELISM": "false"}
 
     def __enter__(self) -> "PeerProcess":
         self._log = self.log_path.open("w", encoding="utf-8")

@@ -10,15 +10,20 @@ import time
 import traceback
 
 from components.errors import QuarkmedError, SettingsError
+from components.launch.stage_environment import start_again_with_large_pages
 from flows.command_line.app import app, project_root
 
 # isort: off
 from flows.command_line import runs, lineage, services, models, recipes  # noqa: F401 - each adds its commands, in the order of --help
 # isort: on
 
+TRAINING = (["stage"], ["train"])  # commands that train in this very process
+
 
 def main() -> None:
     """Run a command; end with one message and its exit code."""
+    if sys.argv[1:2] in TRAINING:
+        start_again_with_large_pages()
     try:
         app()
     except QuarkmedError as error:

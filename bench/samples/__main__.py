@@ -92,4 +92,7 @@ def store(costs: "Sequence[SampleCost]", plan: "Plan", project: Path) -> Path:
 
 
 if __name__ == "__main__":
+    from components.launch.stage_environment import start_again_with_large_pages
+
+    start_again_with_large_pages()
     sys.exit(main())

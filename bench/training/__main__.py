@@ -53,4 +53,7 @@ def main() -> int:
 
 
 if __name__ == "__main__":
+    from components.launch.stage_environment import start_again_with_large_pages
+
+    start_again_with_large_pages()
     sys.exit(main())
