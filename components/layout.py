@@ -13,14 +13,16 @@ DOCUMENTS = "artifacts/curate/documents.jsonl"  # Document, de-identified, grade
 REJECTIONS = "artifacts/curate/rejections.jsonl"  # {"id", "filter", "reason"}
 CURATION_REPORT = "artifacts/curate/report.json"
 
-SENTENCES = "artifacts/knowledge/sentences.jsonl"  # {"text", "triple", "template"}: realised triples for pre-training
+SENTENCES = "artifacts/knowledge/sentences.jsonl"  # {"text", "triple", "template"}: realised triples for pre-training; a synthesised one has "triples", their ids
 KNOWLEDGE_POINTS = "artifacts/knowledge/points.jsonl"  # {"id", "kind", "entity", "text", "is_covered"}
+COVERING = "artifacts/knowledge/covering.jsonl"  # {"point", "source_ids"}: the curated documents that cover a knowledge point; lineage only
 COVERAGE = "artifacts/knowledge/coverage.json"
 
 CASES = "artifacts/holdout"  # folder; Case lines
 TRAIN_CASES = "artifacts/holdout/train.jsonl"
 VALIDATION_CASES = "artifacts/holdout/validation.jsonl"
 TEST_CASES = "artifacts/holdout/test.jsonl"
+KEPT_OUT = "artifacts/holdout/kept_out.jsonl"  # {"id", "why", "source_ids", "split", "case_ids"}: what documents kept out of validation and test; lineage only
 
 INDEX = "artifacts/index"  # folder of the retrieval index
 
@@ -38,6 +40,7 @@ ANSWERS_VALIDATION = "artifacts/answers/validation.jsonl"  # Sample: of validati
 ANSWERS_REPORT = "artifacts/answers/report.json"
 
 COLD_START_SAMPLES = "artifacts/cold_start/samples.jsonl"
+REPLAYED = "artifacts/cold_start/replayed.jsonl"  # {"id"} of each sample of sft that is replayed; lineage only
 
 REASONING_PROMPTS = "artifacts/prompts/reasoning.jsonl"  # Case, stage 1
 GENERAL_PROMPTS = "artifacts/prompts/general.jsonl"  # Case, stage 2: three reasoning to one general

@@ -2,7 +2,8 @@
 
 Split: by combination of facts (all tasks agree), and part of the held-out cases through held-out templates. Held-out
 questions that the corpus contains are not made, nor training questions that touch a held-out one; a last check refuses
-to publish a leak. Patient records' own combinations are reserved for training.
+to publish a leak. Patient records' own combinations are reserved for training. Which documents kept a question out is
+written down by their ids.
 """
 
 from collections import Counter
@@ -12,6 +13,7 @@ from components import layout
 from components.cases.case import Case, Split
 from components.cases.decontamination import HeldOut, check_no_leak, common_grams, corpus_grams, is_in_corpus
 from components.cases.generating import Splitting, by_suite, draw_held_out, draw_train
+from components.cases.kept_out import kept_by_records, kept_by_words
 from components.cases.passages import PASSAGE_TYPES, find_passages
 from components.cases.registry import TASKS, tasks_of
 from components.cases.reserving import reserved_combinations
@@ -32,7 +34,8 @@ def run(context: StageContext) -> None:
     documents = read_models(context.read(layout.DOCUMENTS), Document)
     world = _world(context, documents)
     corpus = corpus_grams(document.text for document in documents)
-    splitting = _splitting(context, world, documents)
+    reserved = reserved_combinations((document for document in documents if document.type not in PASSAGE_TYPES), world)
+    splitting = _splitting(context, reserved)
     held_out, refused = _draw_held_out(context, world, splitting, corpus)
     reference = HeldOut(held_out, common=common_grams(held_out))
     train, touching = _draw_train(context, world, splitting, reference)
@@ -42,13 +45,14 @@ def run(context: StageContext) -> None:
     write_jsonl(context.write(layout.TRAIN_CASES), train)
     write_jsonl(context.write(layout.VALIDATION_CASES), by_split["validation"])
     write_jsonl(context.write(layout.TEST_CASES), by_split["test"])
+    write_jsonl(context.write(layout.KEPT_OUT), [*kept_by_records(reserved, splitting, train), *kept_by_words(refused, documents)])
     counts = {split: by_suite(cases) for split, cases in {"train": train, **by_split}.items()}
     report = {
         "cases": counts,
         "train_by_task": dict(sorted(Counter(case.task for case in train).items())),
         "test_by_task": dict(sorted(Counter(case.task for case in by_split["test"]).items())),
         "held_out_template_cases": sum("/held-out-" in case.template for case in held_out),
-        "refused_held_out_in_corpus": refused,
+        "refused_held_out_in_corpus": len(refused),
         "refused_training_cases": dict(sorted(touching.items())),
         "reserved_combinations": len(splitting.reserved),
         "passages": len(world.passages),
@@ -73,22 +77,19 @@ def _world(context: StageContext, documents: list[Document]) -> World:
     )  # fmt: skip
 
 
-def _splitting(context: StageContext, world: World, documents: Iterable[Document]) -> Splitting:
+def _splitting(context: StageContext, reserved: Iterable[str]) -> Splitting:
     settings: HoldoutSettings = context.section("holdout")
-    records = (document for document in documents if document.type not in PASSAGE_TYPES)
-    reserved = reserved_combinations(records, world)
-    return Splitting(validation_share=settings.validation_share, test_share=settings.test_share, seed=context.seed, reserved=reserved)
+    return Splitting(validation_share=settings.validation_share, test_share=settings.test_share, seed=context.seed, reserved=frozenset(reserved))
 
 
-def _draw_held_out(context: StageContext, world: World, splitting: Splitting, corpus: set[str]) -> tuple[list[Case], int]:
-    """Return the validation and test cases, and how many drawn questions were refused because the corpus holds them."""
+def _draw_held_out(context: StageContext, world: World, splitting: Splitting, corpus: set[str]) -> tuple[list[Case], list[Case]]:
+    """Return the validation and test cases, and the drawn ones that were refused because the corpus holds them."""
     settings: HoldoutSettings = context.section("holdout")
-    refused = 0
+    refused: list[Case] = []
 
     def is_clean(case: Case) -> bool:
-        nonlocal refused
         is_refused = is_in_corpus(case, corpus)
-        refused += is_refused
+        refused.extend([case] if is_refused else [])
         return not is_refused
 
     cases: list[Case] = []

@@ -8,15 +8,15 @@ from components.cases.world import World
 from components.documents import Document
 
 
-def reserved_combinations(records: Iterable[Document], world: World) -> frozenset[str]:
-    """Return the combinations of the symptoms and findings each record mentions of each of its diseases."""
+def reserved_combinations(records: Iterable[Document], world: World) -> dict[str, list[str]]:
+    """Return the combinations of the symptoms and findings that records mention of their diseases, each with those records' ids."""
     finder = phrase_finder(world.owners)
-    reserved = set()
+    reserved: dict[str, dict[str, None]] = {}
     for record in records:
         mentioned = {match.casefold() for match in finder.findall(record.text)}
         for disease in (world.kb.diseases[entity] for entity in record.entities if entity in world.kb.diseases):
             shown = [feature for feature in (*disease.symptoms, *disease.findings) if feature.casefold() in mentioned]
             for features in (shown, [feature for feature in shown if feature in disease.symptoms]):
                 if features:
-                    reserved.add(combination_of(disease.id, "presents", *features))
-    return frozenset(reserved)
+                    reserved.setdefault(combination_of(disease.id, "presents", *features), {})[record.id] = None
+    return {combination: list(ids) for combination, ids in reserved.items()}

@@ -9,17 +9,17 @@ from components.documents import Document, read_models, write_jsonl
 from components.knowledge.coverage import Library, summarise
 from components.knowledge.points import KnowledgePoint, knowledge_points
 from components.knowledge.realisation import Names, Sentence, realise
-from components.knowledge.synthesis import synthesise
+from components.knowledge.synthesis import Paragraph, synthesise
 from components.knowledge_base.loading import load_knowledge_base
 from components.knowledge_base.triples import Triple
-from components.layout import COVERAGE, DOCUMENTS, KNOWLEDGE_BASE, KNOWLEDGE_POINTS, SENTENCES, TRIPLES
+from components.layout import COVERAGE, COVERING, DOCUMENTS, KNOWLEDGE_BASE, KNOWLEDGE_POINTS, SENTENCES, TRIPLES
 from components.settings.data import KnowledgeSettings
 from components.stage import StageContext
 from components.storage.files import write_json
 
 
 def run(context: StageContext) -> None:
-    """Write sentences, knowledge points and coverage.
+    """Write sentences, knowledge points, coverage, and which documents cover each point.
 
     Raises:
         DataError: a triple or document line is malformed.
@@ -33,13 +33,14 @@ def run(context: StageContext) -> None:
     context.recorder.progress(1, 3)
     points = list(knowledge_points(facts, names))
     library = Library(documents, (point.subject for point in points))
-    covered = [library.covers(point) for point in points]
+    covering = [library.covering(point) for point in points]
+    covered = [bool(ids) for ids in covering]
     context.recorder.progress(2, 3)
     paragraphs = list(synthesise([point for point, is_covered in zip(points, covered, strict=True) if not is_covered]))
-    _write(context, sentences, points, covered, paragraphs)
+    _write(context, sentences, points, covering, paragraphs)
     before = summarise(points, covered)
-    for _, paragraph in paragraphs:
-        library.add(paragraph)
+    for paragraph in paragraphs:
+        library.add(paragraph.text)
     after = summarise(
         points, [is_covered or library.covers(point) for point, is_covered in zip(points, covered, strict=True)]
     )
@@ -65,8 +66,8 @@ def _write(
     context: StageContext,
     sentences: list[Sentence],
     points: list[KnowledgePoint],
-    covered: list[bool],
-    paragraphs: list[tuple[str, str]],
+    covering: list[list[str]],
+    paragraphs: list[Paragraph],
 ) -> None:
     rows = [
         {
@@ -76,12 +77,13 @@ def _write(
         }
         for item in sentences
     ]
-    rows += [{"text": paragraph, "triple": [entity], "template": "synthesis"} for entity, paragraph in paragraphs]
+    rows += [{"text": item.text, "triple": [item.entity], "template": "synthesis", "triples": list(item.triples)} for item in paragraphs]
     write_jsonl(context.write(SENTENCES), rows)
     write_jsonl(
         context.write(KNOWLEDGE_POINTS),
         [
-            {"id": point.id, "kind": point.kind, "entity": point.entity, "text": point.text, "is_covered": is_covered}
-            for point, is_covered in zip(points, covered, strict=True)
+            {"id": point.id, "kind": point.kind, "entity": point.entity, "text": point.text, "is_covered": bool(ids)}
+            for point, ids in zip(points, covering, strict=True)
         ],
     )
+    write_jsonl(context.write(COVERING), ({"point": point.id, "source_ids": ids} for point, ids in zip(points, covering, strict=True) if ids))

@@ -15,6 +15,7 @@ from components.knowledge_base.triples import Triple
 
 PROCEDURAL_PREDICATES = ("adult_dose", "advice_in_child", "advice_in_pregnancy", "advice_in_elderly", "advice_in_renal")
 CONCEPTUAL_PREDICATES = ("belongs_to_class", "managed_by", "coded_as")
+PICTURED = 6  # features that the picture of a disease names
 
 
 class KnowledgePoint(BaseModel):
@@ -30,6 +31,7 @@ class KnowledgePoint(BaseModel):
     terms: tuple[str, ...] = Field(description="phrases of which `minimum` must stand beside it")
     minimum: int = Field(ge=1)
     scope: Literal["sentence", "document"] = "sentence"
+    triples: tuple[str, ...] = Field(description="ids of the triples its text tells")
 
 
 def knowledge_points(facts: Sequence[Triple], names: Names) -> Iterator[KnowledgePoint]:
@@ -60,7 +62,7 @@ def _single(fact: Triple, names: Names) -> KnowledgePoint:
     )
     population = fact.predicate.removeprefix("advice_in_")
     return KnowledgePoint(
-        id=f"{fact.predicate}:{fact.subject}:{fact.object}", kind=kind, entity=fact.subject, text=text, subject=subject,
+        id=fact.id, kind=kind, entity=fact.subject, text=text, subject=subject, triples=(fact.id,),
         terms=_advice_terms(fact.object, population) if fact.object_type == "advice" else (words,),
         minimum=2 if fact.object_type == "advice" else 1,
     )  # fmt: skip
@@ -73,12 +75,13 @@ def _advice_terms(advice: str, population: str) -> tuple[str, ...]:
 
 
 def _pictures(subject: str, facts: Mapping[str, list[Triple]], names: Names) -> Iterator[KnowledgePoint]:
-    features = [fact.object for predicate in ("has_symptom", "has_finding") for fact in facts.get(predicate, ())]
+    shown = [fact for predicate in ("has_symptom", "has_finding") for fact in facts.get(predicate, ())]
+    features = [fact.object for fact in shown]
     if len(features) >= 3:
         name = names.of(subject)
         yield KnowledgePoint(
             id=f"picture:{subject}", kind="conceptual", entity=subject, subject=name, terms=tuple(features), minimum=3,
-            text=f"The picture of {name} is made of {', '.join(features[:6])}.",
+            text=f"The picture of {name} is made of {', '.join(features[:PICTURED])}.", triples=tuple(fact.id for fact in shown[:PICTURED]),
         )  # fmt: skip
 
 
@@ -87,24 +90,26 @@ def _procedures(subject: str, facts: Mapping[str, list[Triple]], names: Names) -
     drugs = [names.of(fact.object) for fact in facts.get("treated_with", ())]
     if tests and drugs:
         name = names.of(subject)
+        told = [fact.id for predicate in ("investigated_by", "treated_with") for fact in facts[predicate]]
         yield KnowledgePoint(
             id=f"procedure:{subject}", kind="procedural", entity=subject, subject=name, terms=(*tests, *drugs), minimum=min(3, len(tests)) + 1,
-            scope="document", text=f"When {name} is suspected, check {', '.join(tests)}; then begin with {' or '.join(drugs)}.",
+            scope="document", triples=tuple(told), text=f"When {name} is suspected, check {', '.join(tests)}; then begin with {' or '.join(drugs)}.",
         )  # fmt: skip
 
 
 def _distinctions(grouped: Mapping[str, Mapping[str, list[Triple]]], names: Names) -> Iterator[KnowledgePoint]:
     """Two diseases that share a symptom: the sentence that says what each has of its own."""
-    by_symptom: dict[str, list[str]] = {}
-    for subject, facts in grouped.items():
+    by_symptom: dict[str, list[Triple]] = {}
+    for facts in grouped.values():
         for fact in facts.get("has_symptom", ()):
-            by_symptom.setdefault(fact.object, []).append(subject)
-    for symptom, subjects in sorted(by_symptom.items()):
-        for first, second in pairwise(subjects):
-            own = [fact.object for fact in grouped[first].get("has_finding", ())][:1]
+            by_symptom.setdefault(fact.object, []).append(fact)
+    for symptom, shared in sorted(by_symptom.items()):
+        for one, other in pairwise(shared):
+            first, second = one.subject, other.subject
+            own = grouped[first].get("has_finding", [])[:1]
             if own:
                 yield KnowledgePoint(
                     id=f"distinction:{first}:{second}:{symptom}", kind="conceptual", entity=first, subject=names.of(first),
-                    terms=(names.of(second), symptom), minimum=2,
-                    text=f"Both {names.of(first)} and {names.of(second)} may bring {symptom}, but {own[0]} points to {names.of(first)}.",
+                    terms=(names.of(second), symptom), minimum=2, triples=(one.id, other.id, own[0].id),
+                    text=f"Both {names.of(first)} and {names.of(second)} may bring {symptom}, but {own[0].object} points to {names.of(first)}.",
                 )  # fmt: skip

@@ -21,6 +21,11 @@ class Triple(BaseModel):
     subject_type: str
     object_type: str
 
+    @property
+    def id(self) -> str:
+        """What lineage calls it; also the id of its knowledge point."""
+        return f"{self.predicate}:{self.subject}:{self.object}"
+
 
 # predicate -> type of the object; "disease", "drug" and "test" objects are ids, all others phrases
 OBJECT_TYPES = {

@@ -19,7 +19,7 @@ from components.provenance.id_index import IdIndex
 from components.provenance.kept_lineage import KeptLineages, parse_reference
 from components.provenance.row_ids import is_line
 from components.provenance.sightings import ROWS, is_data
-from components.provenance.uses import UNKNOWN, USES
+from components.provenance.uses import TELLING, USES, use_of
 from components.storage.artifact_store import ModelReference
 
 Version = tuple[str, str]  # path and DVC md5 of a file
@@ -112,7 +112,8 @@ class _Following:
         for version in inputs + outputs:
             if version in outputs or version not in self._seen:
                 carried |= self._look_up(version, carried)
-        effects = {USES.get((stage.name, version[0]), UNKNOWN).effect for version in {*inputs, *outputs} if self._is_used(stage, version)} - {"none"}
+        told = {(stage.name, path) for path, md5 in outputs if (stage.name, path) in TELLING and self._index.can_read(path, md5)}
+        effects = {use_of(stage.name, version[0], told=told).effect for version in {*inputs, *outputs} if self._is_used(stage, version)} - {"none"}
         is_read = len(self._found.unread) == before
         read = {reference.digest for item in stage.inputs if (reference := self._references.of(item)) is not None}
         samples = bool(read & set(self._found.models))  # a model that was trained on it may have repeated it

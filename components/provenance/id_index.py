@@ -66,6 +66,14 @@ class IdIndex:
         self._connection(path, md5)
         return int(read_json(_seal(self._target(path, md5)))["rows"])
 
+    def can_read(self, path: str, md5: str) -> bool:
+        """Say whether a file's version can be asked."""
+        try:
+            self._connection(path, md5)
+        except StorageError:
+            return False
+        return True
+
     def close(self) -> None:
         """Close every file."""
         for connection in self._open.values():

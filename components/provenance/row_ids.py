@@ -67,8 +67,11 @@ def _made_from(path: str, row: Row) -> Iterator[tuple[str, str]]:
             yield "document", str(passage["document_id"])
     for identifier in row.get("documents") or () if path == REVIEW_LINES else ():
         yield "document", str(identifier)
-    if path == layout.SENTENCES and len(row.get("triple", ())) == 3:
-        yield "triple", triple_id(*row["triple"])
+    if path == layout.SENTENCES:
+        if len(row.get("triple", ())) == 3:
+            yield "triple", triple_id(*row["triple"])
+        for identifier in row.get("triples") or ():
+            yield "triple", str(identifier)
     if path == layout.REWARD_PAIRS and (case := _case_of_pair(row)):
         yield "case", case
 

@@ -4,7 +4,7 @@ Files are taken in the order they were made. An id asked about is looked up in e
 itself known in all files made later, so a sample leads back to its case, its passages' documents and their records.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
 
 from components.errors import StorageError
@@ -13,7 +13,7 @@ from components.pipeline.graph import overlaps
 from components.pipeline.locked_graph import MODELS, DataVersion, LockedGraph, LockedStage
 from components.provenance.id_index import IdIndex
 from components.provenance.row_ids import is_line
-from components.provenance.uses import GAPS, SEEN, UNKNOWN, USES, Effect
+from components.provenance.uses import GAPS, SEEN, TELLING, UNKNOWN, USES, Effect, use_of
 
 ROWS = ".jsonl"  # files whose lines carry ids
 SHOWN_ROWS = 5
@@ -106,7 +106,7 @@ def trace_id(identifier: str, stages: Iterable[LockedStage], index: IdIndex) -> 
     """Follow an id through a lineage."""
     stages, trace = tuple(stages), Trace()
     files, trace.cannot_tell = data_files(stages, index)
-    known = {identifier}
+    known, told = {identifier}, _told(files, index)
     for file in files:
         try:
             links = index.find(file.path, file.md5, known)
@@ -117,7 +117,7 @@ def trace_id(identifier: str, stages: Iterable[LockedStage], index: IdIndex) -> 
         rows = {link.own or link.id: link for link in links if link.kind != "rejected"}
         if rows:
             kinds = tuple(sorted({link.kind for link in links if link.kind != "rejected"}))
-            _note(trace, stages, Stand(file.path, file.md5, file.maker, len(rows), kinds, tuple(sorted(rows)[:SHOWN_ROWS])), file.readers)
+            _note(trace, stages, Stand(file.path, file.md5, file.maker, len(rows), kinds, tuple(sorted(rows)[:SHOWN_ROWS])), file.readers, told=told)
             known |= {own for own in rows if not is_line(own)}
     return trace
 
@@ -126,6 +126,7 @@ def trace_version(md5: str, stages: Iterable[LockedStage], index: IdIndex) -> Tr
     """Follow a data version (a file's, or a folder's with all its files) through a lineage, and all that was made from it."""
     stages, trace = tuple(stages), Trace()
     files, _ = data_files(stages, index)
+    told = _told(files, index)
     items = {item.path for stage in stages for item in (*stage.outputs, *stage.inputs) if item.md5 == md5}
     inside = {pair for path in items for pair in (index.files(path, md5) or {}).items()}
     whole = {(file.path, file.md5) for file in files if file.md5 == md5 or (file.path, file.md5) in inside}
@@ -133,7 +134,7 @@ def trace_version(md5: str, stages: Iterable[LockedStage], index: IdIndex) -> Tr
     for file in files:
         if (file.path, file.md5) in whole or file.maker in derived:
             kind = "itself" if (file.path, file.md5) in whole else "made from it"
-            _note(trace, stages, Stand(file.path, file.md5, file.maker, _rows(trace, file, index), (kind,), ()), file.readers)
+            _note(trace, stages, Stand(file.path, file.md5, file.maker, _rows(trace, file, index), (kind,), ()), file.readers, told=told)
     for path in sorted(path for path in items if not any(overlaps(path, stand.path) for stand in trace.stands)):
         _note_reading(trace, stages, path, md5)
     return trace
@@ -171,14 +172,19 @@ def _readers(path: str, maker: str, readers: Iterable[str]) -> tuple[str, ...]:
     return tuple(dict.fromkeys((maker, *readers) if (maker, path) in USES else readers))
 
 
-def _note(trace: Trace, stages: tuple[LockedStage, ...], stand: Stand, readers: Iterable[str]) -> None:
+def _told(files: Iterable[DataFile], index: IdIndex) -> frozenset[tuple[str, str]]:
+    """Return (stage, file) of the files that say what nobody could tell without them, as far as they can be read."""
+    return frozenset((file.maker, file.path) for file in files if (file.maker, file.path) in TELLING and index.can_read(file.path, file.md5))
+
+
+def _note(trace: Trace, stages: tuple[LockedStage, ...], stand: Stand, readers: Iterable[str], *, told: Collection[tuple[str, str]]) -> None:
     trace.stands.append(stand)
     models = {stage.name: _models(stage) for stage in stages}
     for reader in readers:
-        use = USES.get((reader, stand.path), UNKNOWN)
+        use = use_of(reader, stand.path, told=told)
         if use.effect in SEEN:
             trace.sightings.append(Sighting(reader, models[reader], use.effect, use.words, stand.path, stand.md5, stand.rows))
-    trace.cannot_tell += [f"{gap.stage}: {gap.words}" for gap in GAPS if gap.file == stand.path and gap.stage in models]
+    trace.cannot_tell += [f"{gap.stage}: {gap.words}" for gap in GAPS if gap.file == stand.path and gap.stage in models and (gap.stage, gap.told_by) not in told]
 
 
 def _note_reading(trace: Trace, stages: tuple[LockedStage, ...], path: str, md5: str) -> None:

@@ -80,5 +80,5 @@ def what_is_by_hand(root: Path) -> tuple[str, ...]:
                 f"{own} is tracked by git, whose history cannot be purged from here: rewrite it (`git filter-repo --invert-paths --path …`), force the push, "
                 "have every clone made anew, and have the host drop what is unreachable"
             )
-    said.append("other clones, backups, and what was taken out of the project (exports, models of `quarkmed train`) are not known here")
+    said.append("other clones, backups, and what was taken out of the project (exports, models of `quarkmed train` and their runs in MLflow) are not known here")
     return tuple(said)

@@ -3,7 +3,7 @@
 Departure: the report starts from its base model; at this size the format is learnt on top of sft, so that what sft
 taught is kept. Samples come from the training cases that are answered with reasoning from here on, verified tasks and
 examination questions: their reference reasoning and their full-mark answer. A share of the samples of sft is replayed
-beside them, so that other prompts keep being answered without reasoning.
+beside them, so that other prompts keep being answered without reasoning; which ones is written down by their ids.
 """
 
 from collections.abc import Sequence
@@ -27,7 +27,7 @@ EPOCHS = 2
 
 
 def run(context: StageContext) -> None:
-    """Write the samples, tune and publish `cold_start`.
+    """Write the samples and the ids of those replayed, tune and publish `cold_start`.
 
     Raises:
         DataError: the training cases hold no case with reasoning.
@@ -41,6 +41,7 @@ def run(context: StageContext) -> None:
     write_jsonl(context.write(layout.COLD_START_SAMPLES), samples)
     earlier = [sample for sample in read_models(context.read(layout.ANSWERS), Sample) if _suite(sample) not in REASONED_SUITES]
     replay = draw_replay(earlier, others=len(samples), share=settings.replay_share, seed=context.seed, kinds=_suite)
+    write_jsonl(context.write(layout.REPLAYED), ({"id": sample.id} for sample in replay))
     tune_and_publish(context, [*samples, *replay], parent=layout.SFT, output=layout.COLD_START, seed_offset=SEED_OFFSET)
 
 

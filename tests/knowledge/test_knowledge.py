@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from components.documents import Document, write_jsonl
+from components.documents import Document, read_jsonl, write_jsonl
 from components.knowledge import knowledge_stage
 from components.knowledge.coverage import Library, padded, summarise
 from components.knowledge.points import knowledge_points
@@ -89,6 +89,25 @@ def test_grade_e_covers_nothing():
         assert library.covers(point) is expected
 
 
+def test_every_document_that_covers_a_point_is_named_once():
+    point = next(point for point in knowledge_points(GOUT, _names(GOUT)) if point.id.startswith("treated_with"))
+    texts = {"a": "Gout is treated with colchicine. Colchicine helps in gout.", "b": "Gout is old.", "c": "Colchicine is given for gout."}
+    library = Library([Document(id=name, type="textbook", text=text, source="b", authority="B") for name, text in texts.items()], ["gout", "colchicine"])
+    assert library.covering(point) == ["a", "c"]
+
+
+def test_what_a_point_tells_is_named_by_its_triples():
+    features = [("has_symptom", "cough"), ("has_symptom", "fever"), ("has_finding", "crackles")]
+    facts = [Triple(subject=name, predicate=predicate, object=value, subject_type="disease", object_type="phrase") for name in ("croup", "cold") for predicate, value in features]
+    facts += [Triple(subject="croup", predicate=predicate, object=value, subject_type="disease", object_type=kind) for predicate, value, kind in (("investigated_by", "xray", "test"), ("treated_with", "drug", "drug"))]
+    names = Names({name: name for name in ("croup", "cold", "xray", "drug")}, facts)
+    told = {point.id: point.triples for point in knowledge_points(facts, names)}
+    assert set(told) >= {fact.id for fact in facts} and all(told[fact.id] == (fact.id,) for fact in facts)
+    assert told["picture:cold"] == ("has_symptom:cold:cough", "has_symptom:cold:fever", "has_finding:cold:crackles")
+    assert told["procedure:croup"] == ("investigated_by:croup:xray", "treated_with:croup:drug")
+    assert told["distinction:croup:cold:cough"] == ("has_symptom:croup:cough", "has_symptom:cold:cough", "has_finding:croup:crackles")
+
+
 def test_whole_words_are_compared():
     assert padded("ache") not in padded("headache")
 
@@ -119,6 +138,9 @@ def test_the_stage_closes_the_gaps_it_finds_and_repeats_itself(project, stage_co
     coverage = json.loads((folder / "coverage.json").read_text(encoding="utf-8"))
     assert coverage["library"]["all"] == {"points": 3, "covered": 1, "share": 0.3333}
     assert coverage["with_synthesis"]["all"]["share"] == 1.0
+    assert list(read_jsonl(folder / "covering.jsonl")) == [{"point": "treated_with:gout:colchicine", "source_ids": ["a"]}]
+    told = [row["triples"] for row in read_jsonl(folder / "sentences.jsonl") if row["template"] == "synthesis"]
+    assert told == [["advice_in_renal:colchicine:avoid"], ["has_symptom:gout:hot swollen toe"]]
     digest = digest_folder(folder)
     knowledge_stage.run(stage_context("knowledge", project))
     assert digest_folder(folder) == digest

@@ -38,12 +38,14 @@ def test_the_case_of_a_preference_pair_is_read_from_its_id():
     assert links(layout.REWARD_PAIRS, {"id": "odd", "dimension": "honesty"}) == {Link("odd", "own", "")}
 
 
-def test_a_sentence_leads_to_its_triple_and_a_synthesised_one_to_none():
+def test_a_sentence_leads_to_its_triple_and_a_synthesised_one_to_all_it_tells():
     row = {"subject": "croup", "predicate": "treated_with", "object": "dexamethasone"}
     assert links(layout.TRIPLES, row) == {Link("treated_with:croup:dexamethasone", "own", "")}
     sentence = {"text": "…", "triple": ["croup", "treated_with", "dexamethasone"]}
     assert links(layout.SENTENCES, sentence, 7) == {Link("treated_with:croup:dexamethasone", "triple", "line 7")}
-    assert links(layout.SENTENCES, {"text": "…", "triple": ["croup"], "template": "synthesis"}, 8) == set()
+    assert links(layout.SENTENCES, {"text": "…", "triple": ["croup"], "template": "synthesis"}, 8) == set()  # as they were once
+    synthesised = {"text": "…", "triple": ["croup"], "template": "synthesis", "triples": ["treated_with:croup:dexamethasone"]}
+    assert links(layout.SENTENCES, synthesised, 9) == {Link("treated_with:croup:dexamethasone", "triple", "line 9")}
 
 
 def test_a_document_that_is_its_own_source_is_named_once_but_its_record_always():
@@ -61,6 +63,13 @@ def test_a_line_of_the_experts_sheet_leads_to_its_case_and_the_documents_shown()
 def test_a_rejection_names_the_filter_and_no_text():
     row = {"id": "advert-1", "filter": "boilerplate", "reason": "5 stock phrases"}
     assert links(layout.REJECTIONS, row) == {Link("advert-1", "rejected", "boilerplate")}
+
+
+def test_documents_that_cover_a_point_or_keep_a_question_out_are_named_and_the_point_is_not_followed():
+    covering = {"point": "treated_with:croup:dexamethasone", "source_ids": ["book-1", "visit-7"]}
+    assert links(layout.COVERING, covering, 2) == {Link("book-1", "source", "line 2"), Link("visit-7", "source", "line 2")}
+    kept = {"id": "reserved-0a1b2c3d4e5f", "why": "record", "source_ids": ["visit-7"], "split": "test", "case_ids": ["case-1"]}
+    assert links(layout.KEPT_OUT, kept) == {Link("reserved-0a1b2c3d4e5f", "own", ""), Link("visit-7", "source", "reserved-0a1b2c3d4e5f")}
 
 
 def test_no_text_is_ever_a_link():

@@ -6,10 +6,12 @@ import shutil
 import pytest
 
 from components.errors import UserError
+from components.provenance.executions import reached_by
 from components.provenance.usage import who_used
 from components.provenance.uses import USES
 
 TRAINED = ("trained", "perhaps", "unknown")
+FOLDER = "the folder's models (not registered)"
 
 
 def seen_by(answer, *, effects):
@@ -86,6 +88,67 @@ def test_where_the_data_do_not_say_the_answer_says_so(two_versions):
     gaps = who_used(two_versions.root, "patient-9")["cannot_tell"]
     assert any(words.startswith("holdout: the combination of features a record shows") for words in gaps)
     assert not any(words.startswith("holdout: the comb") for words in who_used(two_versions.root, "book-1")["cannot_tell"])
+
+
+@pytest.fixture
+def unfinished(plain):
+    """Return a project with no kept run and no candidate: what is asked is what lies in its folder."""
+    shutil.rmtree(plain.root / ".git" / "refs" / "quarkmed")
+    (plain.root / "models/grpo_general.json").unlink()
+    del plain.stages["grpo_general"], plain.stages["evaluate"]
+    return plain
+
+
+def test_what_documents_kept_out_is_told_exactly_and_nothing_is_left_to_guess(unfinished):
+    unfinished.write("artifacts/knowledge/sentences.jsonl", [{"text": "…", "triple": ["croup", "treated_with", "dexamethasone"]}])
+    unfinished.stage("knowledge", reads=["artifacts/curate/documents.jsonl", "artifacts/sources/triples.jsonl"], makes=["artifacts/knowledge"])
+    unfinished.stage("pretraining", reads=["artifacts/curate/documents.jsonl", "artifacts/holdout", "artifacts/knowledge/sentences.jsonl"], makes=["models/base.json"])
+    unfinished.lock()
+    trained = ("pretraining", "trained", "artifacts/curate/documents.jsonl", 1)
+    before = who_used(unfinished.root, "patient-8")
+    assert sightings(before, FOLDER) == {trained} and {words.partition(":")[0] for words in before["cannot_tell"]} == {"knowledge", "holdout"}
+    unfinished.write("artifacts/holdout/kept_out.jsonl", [{"id": "reserved-1", "why": "record", "source_ids": ["visit-8"], "split": "test", "case_ids": ["case-2"]}])
+    unfinished.write("artifacts/knowledge/covering.jsonl", [{"point": "treated_with:croup:dexamethasone", "source_ids": ["visit-8"]}])
+    unfinished.lock()
+    told = who_used(unfinished.root, "patient-8")
+    kept = {("holdout", "shaped", "artifacts/holdout/kept_out.jsonl", 1), ("knowledge", "shaped", "artifacts/knowledge/covering.jsonl", 1)}
+    assert sightings(told, FOLDER) == {trained, *kept} and told["cannot_tell"] == []  # neither the sentence of the point nor case-2 came of it
+    assert {stage for stage, *_ in sightings(who_used(unfinished.root, "book-1"), FOLDER)} & {"holdout", "knowledge"} == set()
+
+
+@pytest.fixture
+def replaying(unfinished):
+    """Return a project in whose folder cold_start replayed one sample of two."""
+    unfinished.write("artifacts/answers/samples.jsonl", [{"id": "answer-1", "case_id": "case-1"}, {"id": "answer-2", "case_id": "case-2"}])
+    unfinished.write("artifacts/cold_start/samples.jsonl", [])
+    unfinished.write("artifacts/cold_start/replayed.jsonl", [{"id": "answer-1"}])
+    unfinished.publish("sft", "sft")
+    unfinished.publish("cold_start", "cold start")
+    unfinished.stage("answers", reads=["artifacts/instructions"], makes=["artifacts/answers"])
+    unfinished.stage("cold_start", reads=["models/sft.json", "artifacts/answers/samples.jsonl"], makes=["artifacts/cold_start", "models/cold_start.json"])
+    unfinished.lock()
+    return unfinished
+
+
+def test_a_sample_that_was_replayed_is_told_from_one_that_was_not(replaying):
+    def seen(asked):
+        (holder,) = who_used(replaying.root, asked)["holders"]
+        return {(item["effect"], item["path"]) for item in holder["sightings"] if item["stage"] == "cold_start"}
+
+    assert seen("case-1") == {("trained", "artifacts/cold_start/replayed.jsonl")} and seen("case-2") == set()
+    replayed = replaying.root / "artifacts/cold_start/replayed.jsonl"
+    kept = replaying.cached(replaying.md5("artifacts/cold_start/replayed.jsonl"))
+    shutil.rmtree(replaying.root / "var/lineage")
+    kept.unlink()
+    replayed.unlink()
+    assert seen("case-2") == {("perhaps", "artifacts/answers/samples.jsonl")}  # what cannot be read tells nothing
+    replaying.lock()  # an older run, whose cold_start made no such file
+    assert seen("case-1") == seen("case-2") == {("perhaps", "artifacts/answers/samples.jsonl")}
+
+
+def test_a_model_is_purged_for_a_sample_it_replayed_and_not_for_one_it_passed_by(replaying):
+    assert ["cold_start"] in reached_by(replaying.root, ["case-1"]).models.values()
+    assert ["cold_start"] not in reached_by(replaying.root, ["case-2"]).models.values()
 
 
 def test_a_stage_nobody_described_counts_as_having_seen_it(copied):

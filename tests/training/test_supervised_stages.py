@@ -9,7 +9,7 @@ import pytest
 from components import layout
 from components.cases.case import Case
 from components.conversations import Message, Sample
-from components.documents import Document, read_models, write_jsonl
+from components.documents import Document, read_jsonl, read_models, write_jsonl
 from components.errors import DataError
 from components.modeling.models import load_model
 from components.modeling.tokenizers import load_tokenizer
@@ -176,6 +176,8 @@ def test_cold_start_replays_only_what_is_answered_without_reasoning(tmp_path, st
     # 4 steps of 8 in two epochs: 12 reasoning samples and 4 replayed ones, none of the examination
     assert summary["samples"] == 16
     assert len(read_models(tmp_path / layout.COLD_START_SAMPLES, Sample)) == 12
+    replayed = [row["id"] for row in read_jsonl(tmp_path / layout.REPLAYED)]
+    assert len(set(replayed)) == 4 and set(replayed) <= {f"b{number}" for number in range(10)}
 
 
 def test_cold_start_samples_think_first_and_share_their_tasks(tmp_path, stage_context):
