@@ -1,4 +1,7 @@
-"""`quarkmed logs`: the log lines of all processes of a run, in the order of their times; `--follow` until the run ends."""
+"""`quarkmed logs`: the log lines of all processes of a run, in the order of their times; `--follow` until the run ends.
+
+A run is a `retrain`, or a recipe of one's own, which is named by its output folder.
+"""
 
 import json
 import time
@@ -15,6 +18,8 @@ from flows.run_folder import newest_run
 
 PERIOD_SECONDS = 0.5
 STYLES = {"warning": "yellow", "error": "bold red"}
+LOGS = "logs"
+FINISHED = "finished.json"  # a recipe's last word (components/training/recipes/running.py)
 SHOWN_APART = ("time", "level", "run", "process", "pid", "stage", "step", "rank", "event")
 
 
@@ -22,7 +27,7 @@ def logs(root: Path, run: str | None, *, stage: str | None, level: str, follows:
     """Print a run's lines of at least a level.
 
     Args:
-        run: its id, or the beginning of it; None: the newest.
+        run: its id, or the beginning of it, or a recipe's output folder; None: the newest.
         stage: only lines of this stage.
     Raises:
         UserError: there is no such run, or no such level.
@@ -50,6 +55,8 @@ def named_run(root: Path, run: str | None) -> Path:
         if found is None:
             raise UserError("no run yet, so no log; `quarkmed retrain` makes one")
         return found
+    if (Path(run) / LOGS).is_dir():
+        return Path(run).resolve()
     names = sorted(path.name for path in (root / RUNS).glob(f"{run}*") if path.is_dir())
     if run in names:
         names = [run]
@@ -84,7 +91,7 @@ def _followed(folder: Path) -> Iterator[dict[str, Any]]:
     """Yield the lines there are and those that come, until the run has ended; each whole line once."""
     positions: dict[Path, int] = {}
     while True:
-        has_ended = last_end(read_events(folder)) is not None
+        has_ended = last_end(read_events(folder)) is not None or (folder / FINISHED).is_file()
         yield from sorted(_new_lines(folder / "logs", positions), key=lambda line: str(line["time"]))
         if has_ended:
             return

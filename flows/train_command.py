@@ -12,10 +12,12 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
+from components.observing.usage import stage_usage
 from components.pipeline.live_progress import last_progress
 from components.recorder import read_warnings
 from components.training.preemption import stop_signals
 from components.training.recipes.running import (
+    LOGS,
     MODEL,
     RECORD,
     PreparedRun,
@@ -24,23 +26,30 @@ from components.training.recipes.running import (
     prepare_recipe,
     run_recipe,
 )
+from flows.recipe_traces import check_mlflow, log_to_mlflow, watching
 
+MEBIBYTE = 1 << 20
 PERIOD_SECONDS = 0.4
 GRACE_SECONDS = 20.0  # for the step at work and its checkpoint, once told to stop
 LINE_EVERY = 10  # of the whole, in percent, where there is no terminal
 PARTS = ("generate", "score", "old", "reference", "policy", "optimiser", "update", "sync", "checkpoint")
 
 
-def train(path: Path, *, console: Console) -> None:
+def train(path: Path, *, console: Console, project: Path | None = None) -> None:
     """Prepare a recipe, run it under the display and report; beside process 0 of several, run its part and say nothing.
 
+    Args:
+        project: whose MLflow is told of the run once it has ended; None: none.
     Raises:
         QuarkmedError: bad input, a failure of the training, or Preempted on SIGTERM or Ctrl-C, with the step at work saved.
     """
     prepared = prepare_recipe(path)
     is_main = prepared.processes.is_main
     if is_main:
+        if project is not None:
+            check_mlflow(project)
         _say_start(prepared, path, console)
+    watch = watching(prepared)
     os.environ.setdefault("HF_HUB_OFFLINE", "1")
     os.environ.setdefault("TOKENIZERS_PARALLELISM", "false")
     from components.launch.torch_setup import prepare_torch
@@ -49,13 +58,16 @@ def train(path: Path, *, console: Console) -> None:
     prepare_torch(prepared.threads)
     with stop_signals(signal.SIGTERM, signal.SIGINT, grace_seconds=GRACE_SECONDS):
         if not is_main:
-            follow_recipe(prepared)
+            follow_recipe(prepared, watch=watch)
             leave_ranks()
             return
         with TrainingDisplay(prepared.output / RECORD, console=console):
-            run = run_recipe(prepared)
+            run = run_recipe(prepared, watch=watch)
     leave_ranks()
     report(run, console)
+    if project is not None:
+        logged = log_to_mlflow(project, path, prepared, run)
+        console.print(f"logged to MLflow as {logged}; `quarkmed up` shows its page", highlight=False)
 
 
 class TrainingDisplay:
@@ -121,9 +133,14 @@ def report(run: RecipeRun, console: Console) -> None:
         if floors := {name: run.summary[f"seconds_floor_{name}"] for name in ("generate", "update") if f"seconds_floor_{name}" in run.summary}:
             said = ", ".join(f"{name} {seconds:.1f} s" for name, seconds in floors.items())
             console.print(f"floors, what these tokens need at the speed this machine was measured with: {said} (reference and policy are one update)", highlight=False, soft_wrap=True)
+    if (used := stage_usage(run.output / RECORD)) is not None:
+        energy = "" if used.watt_hours is None else f", {used.watt_hours:.2f} Wh"
+        console.print(f"used: {used.cpu_seconds:.0f} s of processor, {used.peak_bytes / MEBIBYTE:.0f} MiB at most{energy}", highlight=False)
     for warning in read_warnings(run.output / RECORD):
         console.print(f"note: {warning}", highlight=False)
     console.print(f"model: {_shown(run.output / MODEL)}\nrecord: {_shown(run.output / RECORD)}", highlight=False, soft_wrap=True)
+    if (run.output / LOGS).is_dir():
+        console.print(f"log: {_shown(run.output / LOGS)}", highlight=False, soft_wrap=True)
 
 
 def result_line(summary: Mapping[str, float]) -> str:

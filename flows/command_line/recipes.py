@@ -6,16 +6,20 @@ from typing import Annotated
 import typer
 
 from components.errors import SettingsError
-from flows.command_line.app import app, wide_console
+from flows.command_line.app import app, project_root, wide_console
 
 
 @app.command(
     epilog="Examples: `quarkmed train docs/examples/doses/recipe.yaml` tunes by a recipe; run again after a kill, it goes on; "
+    "`--mlflow` logs it to the project's MLflow, also one that ended before; `quarkmed logs <output>` prints what happened; "
     "`quarkmed train --options` prints every key with default, unit and source. docs/training.md explains."
 )
 def train(
     recipe: Annotated[Path | None, typer.Argument(help="a YAML file: kind, model, data, output, and one section of settings")] = None,
     options: Annotated[bool, typer.Option("--options", help="print every key a recipe may have, as a table, and end")] = False,
+    mlflow: Annotated[
+        bool, typer.Option("--mlflow", help="log the run to the project's MLflow when it has ended: metrics, settings, what it used, tables of answers; else nothing leaves the output folder")
+    ] = False,
 ) -> None:
     """Tune a model folder by a recipe: GRPO with your own reward function, supervised, or a reward model; under torchrun on all its processes."""
     if options:
@@ -27,7 +31,7 @@ def train(
         raise SettingsError("train: name a recipe (a YAML file), or ask for --options; docs/training.md shows one of ten lines")
     from flows.train_command import train as run_training
 
-    run_training(recipe, console=wide_console())
+    run_training(recipe, console=wide_console(), project=project_root() if mlflow else None)
 
 
 @app.command(

@@ -87,7 +87,7 @@ def status() -> None:
 
 @app.command(epilog="Examples: `quarkmed logs` prints the newest run's; `quarkmed logs 20261125-154018 --stage ift`; `quarkmed logs --level warning`; `quarkmed logs --follow`.")
 def logs(
-    run: Annotated[str | None, typer.Argument(help="a run's id, or its beginning; without: the newest")] = None,
+    run: Annotated[str | None, typer.Argument(help="a run's id, or its beginning, or the output folder of a recipe; without: the newest")] = None,
     stage: Annotated[str | None, typer.Option(help="only lines of this stage")] = None,
     level: Annotated[str, typer.Option(help="info, warning or error: this and graver")] = "info",
     follow: Annotated[bool, typer.Option("--follow", help="go on printing until the run ends")] = False,

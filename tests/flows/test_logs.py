@@ -44,6 +44,16 @@ def test_the_newest_runs_lines_are_printed_with_stage_and_step(project):
     ]  # fmt: skip
 
 
+def test_a_recipes_run_is_named_by_its_output_folder_and_followed_until_it_has_ended(project, capsys):
+    output = project / "tuned"
+    with (log := RunLog(output / "logs" / "train.jsonl", run="tuned", now=lambda: 10.0)).at_stage("policy"):
+        log.write("stage began")
+    assert printed(project, str(output)) == ["info    train    policy stage began"]
+    (output / "finished.json").write_text("{}")
+    logs(project, str(output), stage=None, level="info", follows=True, as_json=True, console=Console())
+    assert json.loads(capsys.readouterr().out)["run"] == "tuned"
+
+
 def test_they_are_narrowed_down_by_level_stage_and_run(project):
     assert len(printed(project, level="warning")) == 2
     assert printed(project, level="error")[0].startswith("error   flow")

@@ -1,6 +1,7 @@
 """`quarkmed train`: refusals in one message before anything heavy is imported, and the report of a run."""
 
 import io
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -8,6 +9,7 @@ from pathlib import Path
 import pytest
 from rich.console import Console
 
+from components.observing.sampler import UsageSampler
 from components.recorder import Recorder
 from components.settings.recipes import load_recipe
 from components.training.recipes.running import RECORD, RecipeRun
@@ -46,9 +48,18 @@ def test_preparing_a_recipe_imports_nothing_heavy():
     assert subprocess.run([sys.executable, "-c", code], cwd=ROOT).returncode == 0
 
 
+def test_mlflow_is_asked_for_in_a_projects_folder_and_answered_for_before_anything_is_trained(tmp_path):
+    values = EXAMPLE.read_text().replace("../../../models/ift.json", str(tmp_path / "nowhere"))
+    (tmp_path / "recipe.yaml").write_text(values)
+    done = quarkmed("train", "recipe.yaml", "--mlflow", cwd=tmp_path)
+    assert done.returncode == 2 and "no dvc.yaml and params.yaml here or above" in done.stderr
+
+
 def test_the_report_says_where_the_time_went(tmp_path):
     recipe = load_recipe(EXAMPLE)
     Recorder(tmp_path / RECORD).warning("reward brief: raised on 3 answers")
+    with UsageSampler(tmp_path / RECORD / "usage.jsonl", period_seconds=5):
+        pass
     summary = {
         "reward_first": 0.25, "reward_last": 0.75, "unscored_answers": 3.0, "steps_without_signal": 1.0, "sampled_tokens": 3000.0,
         "packed_tokens": 4000.0, "seconds_generate": 3.0, "seconds_score": 1.0, "seconds_reference": 2.0, "seconds_policy": 4.0,
@@ -66,6 +77,7 @@ def test_the_report_says_where_the_time_went(tmp_path):
     assert "2.5" in rows["loading,"] and "20%" in rows["loading,"]
     assert "generate 0.5 s, update 2.2 s" in text  # the floors, which are no part of the time
     assert "note: reward brief: raised on 3 answers" in text
+    assert re.search(r"used: \d+ s of processor, \d+ MiB at most", text)
 
 
 def test_each_kind_has_its_line():

@@ -1,7 +1,8 @@
 """Run a recipe from its file to a tuned model: refuse early, go on after a kill, write the model whole.
 
     <output>/model/           the tuned model, a safetensors folder that transformers loads; appears at the end
-    <output>/record/          metrics, completions tables: record.jsonl, files/
+    <output>/record/          metrics, completions tables: record.jsonl, files/; what it used: usage.jsonl
+    <output>/logs/            what happened, for machines, where the caller keeps a log
     <output>/.checkpoints/    progress; gone when the run has ended
     <output>/identity.json    digests of everything the result depends on
     <output>/finished.json    written last: final numbers
@@ -16,7 +17,8 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,8 +36,10 @@ from components.training.recipes.model_folders import load_folder, model_folder
 from components.training.recipes.outcome import Outcome
 from components.training.recipes.processes import Processes, processes_of
 
-MODEL, RECORD, CHECKPOINTS, IDENTITY, FINISHED = "model", "record", ".checkpoints", "identity.json", "finished.json"
+MODEL, RECORD, LOGS, CHECKPOINTS, IDENTITY, FINISHED = "model", "record", "logs", ".checkpoints", "identity.json", "finished.json"
 KINDS = {kind: f"components.training.recipes.{kind}" for kind in ("policy", "supervised", "reward_model", "preference")}
+Heard = Callable[[Mapping[str, Any]], None]  # is handed every entry of the record
+Watch = Callable[[Path], AbstractContextManager[Heard | None]]  # of the record's folder; stands around the training
 
 
 @dataclass(frozen=True)
@@ -92,7 +96,7 @@ def refuse_other_work(prepared: PreparedRun) -> None:
     if not output.exists():
         return
     if not (output / IDENTITY).is_file():
-        if output.is_dir() and not any(item.name != ".lock" for item in output.iterdir()):
+        if output.is_dir() and all(item.name in (".lock", LOGS) for item in output.iterdir()):
             return
         raise SettingsError(f"output: {output}: exists and is not the output of a recipe; name another folder")
     changed = changed_parts(read_json(output / IDENTITY), prepared.identity)
@@ -103,9 +107,17 @@ def refuse_other_work(prepared: PreparedRun) -> None:
         )
 
 
-def run_recipe(prepared: PreparedRun) -> RecipeRun:
+@contextlib.contextmanager
+def unwatched(folder: Path) -> Iterator[None]:
+    """Keep nothing of a run beside its record."""
+    yield None
+
+
+def run_recipe(prepared: PreparedRun, *, watch: Watch = unwatched) -> RecipeRun:
     """Train, or go on where an interrupted run of the same recipe stopped; a finished one is reported as it is.
 
+    Args:
+        watch: what stands around the work: logs and samples.
     Raises:
         UserError: another process works on the output; QuarkmedError: whatever the training raises.
     """
@@ -119,19 +131,21 @@ def run_recipe(prepared: PreparedRun) -> RecipeRun:
         if not any((output / CHECKPOINTS).glob("**/step-*")):
             shutil.rmtree(output / RECORD, ignore_errors=True)
         write_json(output / IDENTITY, prepared.identity)
-        recorder = Recorder(output / RECORD)
-        outcome = _tune(prepared, recorder=recorder, checkpoints=checkpoints)
-        with atomic_folder(output / MODEL) as folder:
-            outcome.write(folder)
-        recorder.summary(outcome.summary)
+        (output / RECORD).mkdir(exist_ok=True)
+        with watch(output / RECORD) as heard:
+            recorder = Recorder(output / RECORD, heard=heard)
+            outcome = _tune(prepared, recorder=recorder, checkpoints=checkpoints)
+            with atomic_folder(output / MODEL) as folder:
+                outcome.write(folder)
+            recorder.summary(outcome.summary)
         seconds = time.monotonic() - started
         write_json(output / FINISHED, {"summary": outcome.summary, "seconds": seconds})
         checkpoints.clear()
         return RecipeRun(prepared.recipe, output, outcome.summary, seconds, was_finished=False)
 
 
-def follow_recipe(prepared: PreparedRun) -> None:
-    """Train beside process 0, which does `run_recipe`, and keep nothing; return at once where that has nothing to do.
+def follow_recipe(prepared: PreparedRun, *, watch: Watch = unwatched) -> None:
+    """Train beside process 0, which does `run_recipe`, and keep nothing but what `watch` does; return at once where that has nothing to do.
 
     Raises:
         QuarkmedError: whatever the training raises.
@@ -139,8 +153,8 @@ def follow_recipe(prepared: PreparedRun) -> None:
     if _is_finished(prepared.output):
         return
     checkpoints = ReadCheckpoints(prepared.output / CHECKPOINTS, key=digest_value(prepared.identity))
-    with tempfile.TemporaryDirectory() as scratch:
-        _tune(prepared, recorder=Recorder(Path(scratch)), checkpoints=checkpoints)
+    with tempfile.TemporaryDirectory() as scratch, watch(prepared.output / RECORD) as heard:
+        _tune(prepared, recorder=Recorder(Path(scratch), heard=heard), checkpoints=checkpoints)
 
 
 def _tune(prepared: PreparedRun, *, recorder: Recorder, checkpoints: CheckpointFolder) -> Outcome:

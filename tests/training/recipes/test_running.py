@@ -1,6 +1,8 @@
 """Recipes from their file to a tuned model: the reward rises, a killed run goes on to the same bytes, bad input is refused."""
 
+import contextlib
 import json
+import logging
 from pathlib import Path
 
 import pytest
@@ -9,8 +11,13 @@ import yaml
 from safetensors.torch import load_file
 
 from components.errors import DataError, SettingsError
+from components.lineage import digest_file, digest_folder
+from components.observing import run_log
+from components.observing.run_log import read_logs
+from components.observing.usage import read_samples, stage_usage
 from components.recorder import read_record
-from components.training.recipes.running import MODEL, RECORD, prepare_recipe, run_recipe
+from components.training.recipes.running import LOGS, MODEL, RECORD, prepare_recipe, run_recipe
+from flows.recipe_traces import ended_recipe, watching
 
 ROOT = Path(__file__).parents[3]
 TIMINGS = ("seconds_",)
@@ -75,6 +82,42 @@ def test_an_interrupted_run_ends_with_the_weights_and_metrics_of_an_undisturbed_
     assert (resumed.output / MODEL / "model.safetensors").read_bytes() == (whole.output / MODEL / "model.safetensors").read_bytes()
     assert metrics(resumed.output) == metrics(whole.output)
     assert any(entry["kind"] == "resumed" for entry in read_record(resumed.output / RECORD))
+
+
+@pytest.fixture
+def own_log(monkeypatch):
+    """Leave this process without the log that the test opens."""
+    monkeypatch.setattr(run_log, "_opened", None)
+    handlers = list(logging.getLogger().handlers)
+    yield
+    logging.getLogger().handlers[:] = handlers
+
+
+def test_a_run_leaves_a_log_and_samples_beside_its_record_whatever_cut_it_short(policy_recipe, tmp_path, own_log):
+    path = policy_recipe(reward=STOPPABLE, settings={"steps": 6})
+    (tmp_path / "stop-at").write_text("6")  # after the checkpoint of step 4
+    for ends in (False, True):
+        prepared = prepare_recipe(path)
+        with contextlib.nullcontext() if ends else pytest.raises(KeyboardInterrupt):
+            run = run_recipe(prepared, watch=watching(prepared))
+    lines = [line for line in read_logs(run.output / LOGS) if line["event"] not in ("library", "note")]
+    told = [(line["event"], line["step"]) for line in lines]
+    assert told == [("stage began", None), ("stage stopped", 4), ("stage began", None), ("went on from a checkpoint", 4), ("summary", 5), ("stage ended", 5)]
+    assert {(line["run"], line["process"], line["stage"]) for line in lines} == {("tuned", "train", "policy")}
+    assert "gout" not in (run.output / LOGS / "train.jsonl").read_text()
+    samples = read_samples(run.output / RECORD / "usage.jsonl")
+    assert len({sample["attempt"] for sample in samples}) == 2 and stage_usage(run.output / RECORD).peak_bytes > 0
+    ended = ended_recipe(path, prepared, run)
+    assert ended.inputs == {str(tmp_path / "prompts.jsonl"): digest_file(tmp_path / "prompts.jsonl")} and ended.summary == run.summary
+    assert ended.parameters["policy"]["steps"] == 6 and ended.parameters["model_digest"] == digest_folder(prepared.folder)
+
+
+def test_a_log_alone_does_not_make_a_folder_somebody_elses(policy_recipe, tmp_path):
+    (tmp_path / "tuned" / LOGS).mkdir(parents=True)  # of a run that was killed before its first line of record
+    prepare_recipe(policy_recipe())
+    (tmp_path / "tuned" / "notes.txt").touch()
+    with pytest.raises(SettingsError, match="is not the output of a recipe"):
+        prepare_recipe(policy_recipe())
 
 
 def test_a_finished_run_says_so_and_another_recipe_is_kept_out(policy_recipe, tmp_path):
