@@ -1,5 +1,6 @@
 """Shared fixtures: a project of four quick stages with DVC, the store and git, made anew for each test; real S3 and PostgreSQL servers."""
 
+import importlib.util
 import os
 import secrets
 import shutil
@@ -58,6 +59,17 @@ def fake_project(tmp_path: Path) -> Path:
 def served_fake_project(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """Return a project of the quick stages that a module's tests share."""
     return _make_fake_project(tmp_path_factory.mktemp("served") / "project")
+
+
+@pytest.fixture(scope="session")
+def holders() -> Callable[..., dict[str, set[str]]]:
+    """Return the search for sentences in all files below a folder: holders(folder, sentences) (tests/plain_words.py)."""
+    specification = importlib.util.spec_from_file_location("plain_words", ROOT / "tests" / "plain_words.py")
+    assert specification is not None and specification.loader is not None
+    module = importlib.util.module_from_spec(specification)
+    specification.loader.exec_module(module)
+    search: Callable[..., dict[str, set[str]]] = module.holders
+    return search
 
 
 @pytest.fixture(scope="session")

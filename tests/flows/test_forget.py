@@ -1,11 +1,12 @@
 """`quarkmed forget` on the real data stages: withdrawn, purged, built again without it; and what the command says and refuses."""
 
 import json
+import re
 import subprocess
 
 import pytest
 
-from components.layout import DOCUMENTS, RAW_RECORDS, WITHDRAWN
+from components.layout import DOCUMENTS, RAW_DOCUMENTS, RAW_RECORDS, WITHDRAWN
 from components.pipeline.plan import make_plan
 from components.pipeline.run_reference import keep_run
 from components.pipeline.running import run_stage, stage_function
@@ -17,6 +18,7 @@ from flows.run_folder import workspace_lock
 pytestmark = [pytest.mark.slow, pytest.mark.long]  # real stages, twice
 STAGES = ("sources", "curate", "knowledge")
 RECORD = "record-asthma-01"
+FEWEST_WORDS = 4  # of a sentence that is looked for
 
 
 def build(project):
@@ -57,13 +59,13 @@ def forget(built, monkeypatch, capsys):
     return run
 
 
-def text_of(project, path, identifier):
-    rows = map(json.loads, (project / path).read_text().splitlines())
-    return next(json.dumps(row["text"], ensure_ascii=False)[1:-1].encode() for row in rows if row["id"] == identifier)
-
-
-def files_with(project, content):
-    return [path for path in project.rglob("*") if path.is_file() and ".git" not in path.parts and content in path.read_bytes()]
+def own_sentences(project, path, identifier):
+    """Return the sentences of a record, as a file has them, that no other row of the raw or curated texts has."""
+    rows = [(name, row) for name in (RAW_DOCUMENTS, RAW_RECORDS, DOCUMENTS) for row in map(json.loads, (project / name).read_text().splitlines())]
+    others = "\n".join(row["text"] for _, row in rows if row["id"] != identifier)
+    (own,) = [row["text"] for name, row in rows if name == path and row["id"] == identifier]
+    parts = {part.strip() for part in re.split(r"(?<=[.!?])\s+|\n", own)}
+    return sorted(part for part in parts if len(part.split()) >= FEWEST_WORDS and part not in others)
 
 
 def test_what_is_asked_wrongly_changes_nothing(built, forget):
@@ -77,21 +79,24 @@ def test_what_is_asked_wrongly_changes_nothing(built, forget):
     assert (built / WITHDRAWN).read_text() == ""
 
 
-def test_a_record_is_withdrawn_purged_and_the_next_build_is_without_it(built, forget):
-    raw, curated = text_of(built, RAW_RECORDS, RECORD), text_of(built, DOCUMENTS, RECORD)
-    assert raw != curated and len(files_with(built, raw)) == len(files_with(built, curated)) == 2  # in the folder and in DVC's cache
+def test_a_record_is_withdrawn_purged_and_the_next_build_is_without_it(built, forget, holders):
+    raw, curated = own_sentences(built, RAW_RECORDS, RECORD), own_sentences(built, DOCUMENTS, RECORD)
+    sentences = {*raw, *curated}
+    before = holders(built, sentences)
+    assert len(raw) >= 2 and len(curated) >= 2 and set(raw) != set(curated) and set().union(*before.values()) == sentences
+    assert {RAW_RECORDS, DOCUMENTS} < set(before) and sum(name.startswith("var/dvc-cache/") for name in before) >= 2
     code, said = forget(RECORD, "--why", "letter of 3 May", "--who", "ann@lab")
     assert code == 0 and "the next `quarkmed retrain`: sources, curate, knowledge, holdout" in said and "4 folder" not in said
-    assert len(files_with(built, raw)) == 2  # marked, and nothing deleted
+    assert holders(built, sentences) == before  # marked, and nothing deleted
     code, said = forget(RECORD, "--purge")
     assert code == 2 and "say --yes" in said
     code, said = forget(RECORD, "--purge", "--yes")
     assert code == 0 and "had been withdrawn before" in said and "copies deleted in" in said
-    assert files_with(built, raw) == files_with(built, curated) == []
+    assert holders(built, sentences) == {}
     plan = {stage.name: stage for stage in make_plan(Workspace(built, load_settings(built / "params.yaml")))}
     assert "data/withdrawn.jsonl changed" in plan["sources"].reasons
     assert build(built) == list(STAGES)
-    assert files_with(built, raw) == files_with(built, curated) == []
+    assert holders(built, sentences) == {}
     standing = {json.loads(line)["id"] for line in (built / RAW_RECORDS).read_text().splitlines()}
     assert RECORD not in standing and "record-asthma-00" in standing
     keep_run(built, "20260102-000000-aaaa", message="run")
