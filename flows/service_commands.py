@@ -4,17 +4,8 @@ from pathlib import Path
 
 from components.settings.settings import load_settings
 from components.tracking.addresses import is_on_this_machine, served_at, without_password
-from flows.services import (
-    Service,
-    deployments_service,
-    is_healthy,
-    mlflow_service,
-    prefect_service,
-    running,
-    start_service,
-    stop_service,
-    wait_until_healthy,
-)
+from flows.service_catalogue import deployments_service, mlflow_service, prefect_service
+from flows.services import Service, is_healthy, running, start_service, stop_service, wait_until_healthy
 
 SERVING = "flows.serving"
 
