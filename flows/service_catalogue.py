@@ -1,4 +1,4 @@
-"""What each local service is: Prefect's server (needed by a run), MLflow's (to look at), and the process that runs deployments.
+"""What each local service is: Prefect's server (needed by a run), MLflow's and the page of metrics (to look at), and the process that runs deployments.
 
 Loopback only. State is in var/, or in the PostgreSQL databases that `system.prefect_database` and `system.mlflow_database`
 name (or the variables PREFECT_SERVER_DATABASE_CONNECTION_URL and MLFLOW_BACKEND_STORE_URI, which count first).
@@ -12,10 +12,12 @@ from pathlib import Path
 
 from components.lineage import digest_file, digest_value
 from components.settings.system import SystemSettings
+from flows.metrics_command import HEALTH
 from flows.services import FOLDER, STOP_SECONDS, Service
 
 BEAT = f"{FOLDER}/deployments.beat"  # touched by the deployments' process as long as it asks the server for work
 DATABASE_OF_PREFECT = "PREFECT_SERVER_DATABASE_CONNECTION_URL"
+PAGE_CODE = ("metrics_command.py", "metrics_page.py")
 
 
 def prefect_environment(root: Path, port: int) -> dict[str, str]:
@@ -57,6 +59,14 @@ def mlflow_service(root: Path, settings: SystemSettings) -> Service:
     return Service("mlflow", port, command, environment, "/health", "system.mlflow_port", version=package_version("mlflow"))
 
 
+def metrics_service(root: Path, settings: SystemSettings) -> Service:
+    """Return the page of metrics that Prometheus scrapes."""
+    port = settings.metrics_port
+    command = (sys.executable, "-m", "flows.cli", "metrics", "--port", str(port))
+    version = f"{package_version('prometheus-client')}, {_digest_of_files(*(Path(__file__).with_name(name) for name in PAGE_CODE))}"
+    return Service("metrics", port, command, {"DO_NOT_TRACK": "1"}, HEALTH, "system.metrics_port", version=version)
+
+
 def deployments_service(root: Path, settings: SystemSettings, *, module: str = "flows.serving") -> Service:
     """Return the process that runs deployments."""
     environment = {**prefect_environment(root, settings.prefect_port), "PREFECT_RUNNER_POLL_FREQUENCY": "2"}
@@ -67,6 +77,8 @@ def deployments_service(root: Path, settings: SystemSettings, *, module: str = "
 
 def deployments_digest(root: Path) -> str:
     """Return seven digits of what is served: the file of deployments and the form."""
-    path = root / "infra" / "prefect.yaml"
-    form = Path(__file__).with_name("retrain_request.py")
-    return digest_value([digest_file(item) for item in (path, form) if item.is_file()])[:7]
+    return _digest_of_files(root / "infra" / "prefect.yaml", Path(__file__).with_name("retrain_request.py"))
+
+
+def _digest_of_files(*paths: Path) -> str:
+    return digest_value([digest_file(path) for path in paths if path.is_file()])[:7]
