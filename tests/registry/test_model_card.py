@@ -45,7 +45,7 @@ def replay(project, stage, key, outputs, *, cpu_seconds=None, joules=None):
         }  # fmt: skip
         with (folder / "usage.jsonl").open("a") as stream:
             stream.write(json.dumps(sample) + "\n")
-    replay_stage(str(project.root), RUN, {"name": stage, "key": key, "folder": str(folder), "outputs": outputs})
+    replay_stage(str(project.root), RUN, {"name": stage, "key": key, "folder": str(folder), "parameters": {stage: {"steps": 3}}, "outputs": outputs})
 
 
 def test_a_card_says_what_the_records_say(project):
