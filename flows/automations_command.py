@@ -12,7 +12,8 @@ from rich.console import Console
 
 from components.errors import ServiceError, SettingsError
 from components.settings.settings import load_settings, read_yaml
-from flows.services import is_healthy, prefect_environment, prefect_service
+from flows.service_catalogue import prefect_environment, prefect_service
+from flows.services import is_healthy
 
 FILE = "infra/automations.yaml"
 MOST = 200  # automations of a server that are looked at

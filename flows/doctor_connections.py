@@ -34,7 +34,7 @@ def check_databases(root: Path) -> Iterator[Finding]:
     """Ask every database and MLflow server that is named; files under var/ need no asking."""
     from components.registry.database_health import ask_database
     from components.tracking.tracking_store import wait_for_server
-    from flows.services import DATABASE_OF_PREFECT
+    from flows.service_catalogue import DATABASE_OF_PREFECT
 
     settings = load_settings(root / "params.yaml").system
     named = {"Prefect's": os.environ.get(DATABASE_OF_PREFECT) or settings.prefect_database, "MLflow's": database(root)}

@@ -20,6 +20,7 @@ from components.launch.gpu_hours import open_ledger
 from components.pipeline.durations import read_durations
 from components.registry.journal import Entry, open_journal
 from components.settings.settings import load_settings
+from components.tracking.addresses import has_journal
 from flows.retention import log_bytes
 from flows.run_folder import all_runs
 from flows.run_states import AT_WORK, OUTCOMES, run_state
@@ -93,7 +94,7 @@ def stage_metrics(root: Path) -> Iterator[Metric]:
 def promotion_metrics(root: Path) -> Iterator[Metric]:
     """Yield the champion, and the promotions that wait."""
     model = load_settings(root / "params.yaml").system.model_name
-    entries = open_journal(root).entries(model)
+    entries = open_journal(root).entries(model) if has_journal(root) else []
     champions = [entry for entry in entries if entry.kind == "COMMITTED"]
     if champions:
         version = GaugeMetricFamily("quarkmed_champion_version", "number of the version that is champion", labels=("model",))

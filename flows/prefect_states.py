@@ -11,7 +11,8 @@ import urllib.request
 from pathlib import Path
 
 from components.settings.settings import load_settings
-from flows.services import is_healthy, prefect_service
+from flows.service_catalogue import prefect_service
+from flows.services import is_healthy
 
 OPEN = ("RUNNING", "PENDING", "CANCELLING")
 DATABASE = "var/prefect/prefect.db"

@@ -20,7 +20,8 @@ from components.tracking.dead_runs import close_dead_runs
 from components.tracking.tracking_store import open_client
 from flows.run_folder import running_process, workspace_lock
 from flows.run_states import end_killed_runs
-from flows.services import is_healthy, prefect_service
+from flows.service_catalogue import prefect_service
+from flows.services import is_healthy
 from tasks.flow_processes import dead_flow_runs, forget_flow_run
 
 

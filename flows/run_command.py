@@ -125,7 +125,8 @@ def nothing_to_do(root: Path, settings: Settings) -> dict[str, Any] | None:
 def _run_flow(place: Place, *, console: Console, stage_table: str, profile: str) -> None:
     from components.launch.launcher import open_launcher
     from flows.run_ending import noted_ending
-    from flows.services import is_healthy, prefect_service, start_service, wait_until_healthy
+    from flows.service_catalogue import prefect_service
+    from flows.services import is_healthy, start_service, wait_until_healthy
 
     settings = place.settings
     service = prefect_service(place.project, settings.system)

@@ -1,26 +1,17 @@
-"""`quarkmed up` and `down`: both servers and the deployments' process, healthy before their addresses are printed."""
+"""`quarkmed up` and `down`: the servers and the deployments' process, healthy before their addresses are printed."""
 
 from pathlib import Path
 
 from components.settings.settings import load_settings
 from components.tracking.addresses import is_on_this_machine, served_at, without_password
-from flows.services import (
-    Service,
-    deployments_service,
-    is_healthy,
-    mlflow_service,
-    prefect_service,
-    running,
-    start_service,
-    stop_service,
-    wait_until_healthy,
-)
+from flows.service_catalogue import deployments_service, metrics_service, mlflow_service, prefect_service
+from flows.services import Service, is_healthy, running, start_service, stop_service, wait_until_healthy
 
 SERVING = "flows.serving"
 
 
 def bring_up(root: Path, *, serving: str = SERVING) -> None:
-    """Start both servers, then the process that runs deployments; wait until all are well, and print where they are.
+    """Start the servers, then the process that runs deployments; wait until all are well, and print where they are.
 
     Args:
         serving: module that serves the deployments.
@@ -49,8 +40,11 @@ def bring_up(root: Path, *, serving: str = SERVING) -> None:
 
 def bring_down(root: Path) -> None:
     """Stop what was started here, and only that; runs at work save first, and go on at the next `up`."""
-    for service in reversed(all_services(root)):
-        print(f"{service.name:11} {'stopped' if stop_service(root, service) else 'was not running'}")
+    wanted = {service.name for service in all_services(root)}
+    for service in reversed(_every_service(root, serving=SERVING)):  # also what a setting changed since `up` leaves out
+        was_running = stop_service(root, service)
+        if was_running or service.name in wanted:
+            print(f"{service.name:11} {'stopped' if was_running else 'was not running'}")
 
 
 def service_word(root: Path, service: Service) -> str:
@@ -66,12 +60,18 @@ def service_word(root: Path, service: Service) -> str:
 
 
 def all_services(root: Path, *, serving: str = SERVING) -> tuple[Service, ...]:
-    """Return Prefect's and MLflow's server of the project (not MLflow's where another is named), and last the process that runs deployments."""
+    """Return what `quarkmed up` starts: servers, and last the process that runs deployments; no MLflow where another is named, no metrics at port 0."""
+    left_out = set() if elsewhere(root) is None else {"mlflow"}
+    if not load_settings(root / "params.yaml").system.metrics_port:
+        left_out.add("metrics")
+    return tuple(service for service in _every_service(root, serving=serving) if service.name not in left_out)
+
+
+def _every_service(root: Path, *, serving: str) -> tuple[Service, ...]:
     settings = load_settings(root / "params.yaml").system
-    servers = [prefect_service(root, settings)]
-    if elsewhere(root) is None:
-        servers.append(mlflow_service(root, settings))
-    return (*servers, deployments_service(root, settings, module=serving))
+    return (
+        prefect_service(root, settings), mlflow_service(root, settings), metrics_service(root, settings), deployments_service(root, settings, module=serving)
+    )  # fmt: skip
 
 
 def elsewhere(root: Path) -> str | None:

@@ -24,7 +24,8 @@ from prefect.states import AwaitingRetry
 from components.settings.settings import load_settings
 from flows.deployments import PREFECT_FILE, read_deployments
 from flows.own_workspaces import is_note_held, workspace_notes
-from flows.services import BEAT, SILENT_SECONDS
+from flows.service_catalogue import BEAT
+from flows.services import SILENT_SECONDS
 
 BEAT_SECONDS = 2.0
 MAXIMUM_STARTS = 5

@@ -81,7 +81,8 @@ def stage_cost(project: Path, turns: int) -> dict[str, Any]:
 def servers(project: Path, *, names: tuple[str, ...] = ("prefect", "mlflow")) -> Iterator[None]:
     """Hold a project's servers up; those that this call started end with it."""
     from components.settings.settings import load_settings
-    from flows.services import mlflow_service, prefect_service, start_service, stop_service, wait_until_healthy
+    from flows.service_catalogue import mlflow_service, prefect_service
+    from flows.services import start_service, stop_service, wait_until_healthy
 
     settings = load_settings(project / "params.yaml").system
     services = [make(project, settings) for name, make in (("prefect", prefect_service), ("mlflow", mlflow_service)) if name in names]

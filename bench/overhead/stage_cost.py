@@ -24,7 +24,7 @@ def main() -> int:
     os.chdir(project)
     sys.path.insert(0, str(project))
     from components.settings.settings import load_settings
-    from flows.services import prefect_environment
+    from flows.service_catalogue import prefect_environment
 
     settings = load_settings(project / "params.yaml")
     os.environ.update(prefect_environment(project, settings.system.prefect_port))

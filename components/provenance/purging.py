@@ -8,13 +8,13 @@ from typing import Any
 from components.pipeline.dvc_remotes import DvcRemotes
 from components.provenance.executions import Reached
 from components.provenance.purge_journal import Purge, PurgeJournal
-from components.provenance.stored_copies import Copy, reference_of
+from components.provenance.stored_copies import Copy
+from components.registry.version_models import reference_of
 from components.registry.version_reading import open_registry, registered_versions
+from components.registry.versions import PURGED
 from components.settings.settings import load_settings
 from components.storage.store_address import open_store
 from components.tracking.run_files import delete_files, has_runs, shown_files
-
-PURGED = "quarkmed.purged"
 
 
 def carry_out(root: Path, purge: Purge, journal: PurgeJournal, *, reached: Reached, report: Callable[[Copy, bool], None] = lambda copy, found: None) -> int:

@@ -4,15 +4,13 @@ from pathlib import Path
 from urllib.parse import unquote, urlparse
 
 from components.provenance.explanation import journal_entries
-from components.provenance.purging import PURGED
 from components.registry.promotion import CHAMPION
+from components.registry.version_models import reference_of
 from components.registry.version_reading import open_registry, registered_versions
+from components.registry.versions import PURGED
 from components.settings.settings import load_settings
-from components.storage.artifact_store import ModelReference
 from components.storage.store_address import open_store
 from components.tracking.tracking_store import experiment_id
-
-KEY_LETTERS = 32  # of a digest, in a store's key
 
 
 def dangling_versions(root: Path) -> tuple[int, list[str]]:
@@ -25,8 +23,8 @@ def dangling_versions(root: Path) -> tuple[int, list[str]]:
         if address.scheme in ("", "file") and not (Path(unquote(address.path)) / "model.json").is_file():
             said.append(f"version {record.version}: its source {record.source} is gone")
         digest = record.tags.get("quarkmed.model_digest", "")
-        if digest and PURGED not in record.tags and not store.has(ModelReference(key=f"models/{digest[:KEY_LETTERS]}", digest=digest, size_bytes=0)):
-            said.append(f"version {record.version}: the store has no models/{digest[:KEY_LETTERS]}")
+        if digest and PURGED not in record.tags and not store.has(reference_of(digest)):
+            said.append(f"version {record.version}: the store has no {reference_of(digest).key}")
     return len(records), said
 
 

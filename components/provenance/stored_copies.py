@@ -20,16 +20,15 @@ from components.pipeline.stage_key import path_digest
 from components.pipeline.worktrees import other_worktrees
 from components.provenance.executions import Reached, Version
 from components.provenance.id_index import index_files
+from components.registry.version_models import reference_of
 from components.registry.version_reading import open_registry
 from components.settings.settings import load_settings
-from components.storage.artifact_store import ModelReference
 from components.storage.files import read_json
 from components.storage.store_address import open_store
 from components.tracking.run_files import has_runs, runs_of_stage, shown_files
 from components.tracking.unreplayed import REPORT
 
 Place = Literal["DVC cache", "DVC remote", "store", "folder", "work", "MLflow", "index of ids"]
-KEY_LETTERS = 32  # of a digest, in a store's key
 ASIDE = (".*.part", "artifacts/.*.part", "models/.*.part")  # outputs that a killed stage left aside
 
 
@@ -136,11 +135,6 @@ def _mlflow_copies(root: Path, reached: Reached) -> Iterator[Copy]:
             for name, size in shown_files(client, run) if run not in seen else ():
                 yield Copy("MLflow", f"{run}:{name}", "", f"files of {stage.name}", size)
             seen.add(run)
-
-
-def reference_of(digest: str) -> ModelReference:
-    """Return a reference by which a store finds a model."""
-    return ModelReference(key=f"models/{digest[:KEY_LETTERS]}", digest=digest, size_bytes=0)
 
 
 def _file_copy(place: Place, path: Path, what: str, *, digest: str = "") -> Copy:

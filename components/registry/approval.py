@@ -41,7 +41,7 @@ def settle_by_person(root: Path, assessed: Assessment, answer: Answer) -> dict[s
     Raises:
         UserError: who or why is empty, the version is champion already, or a veto stands against it.
         PromotionConflict: the champion is not the one the table was shown for.
-        StorageError: the version's bytes are missing or damaged.
+        StorageError: the version is to be promoted, and its bytes were purged, are missing or damaged.
     """
     if not answer.who.strip() or not answer.why.strip():
         raise UserError(f"a decision about {assessed.model} version {assessed.version} needs who decides and why; neither may be empty")
@@ -50,7 +50,8 @@ def settle_by_person(root: Path, assessed: Assessment, answer: Answer) -> dict[s
     said = recover(journal, versions, model=assessed.model)
     entry = _taken(journal, assessed, answer)
     if entry is None:
-        stored_reference(root, client, find_version(client, assessed.version, model=assessed.model))
+        if answer.choice == "promote":
+            stored_reference(root, client, find_version(client, assessed.version, model=assessed.model))
         entry = _decide(journal, versions, assessed, answer)
     keep_card(root, client, assessed.model, assessed.version)
     return {**describe_decision(entry), "who": entry.who, "why": answer.why.strip(), "said": said}

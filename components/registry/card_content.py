@@ -1,27 +1,33 @@
 """What a model card rests on, collected from records: the version's tags, the journal, the kept parameters, the ledgers.
 
 Nothing is guessed: parameters are those the run kept, or those here where the version is the present run's model; costs are
-what was noted. A licence is only known of what ships with the project, or where a folder of sources carries a licence file.
+what was noted (`card_costs.py`). A licence is only known of what ships with the project, or where a folder of sources carries
+a licence file.
 """
 
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import yaml
 
 from components import layout
 from components.errors import SettingsError, StorageError
-from components.launch.gpu_hours import open_ledger
 from components.pipeline.durations import read_durations
 from components.pipeline.kept_runs import kept_runs, read_kept
+from components.pipeline.locked_graph import LockedStage, read_lock
+from components.pipeline.workspace import LOCK_FILE
+from components.registry.card_costs import HOUR, stages_costs
 from components.registry.journal import Entry
 from components.registry.model_card import CardContent, Decision
 from components.registry.version_reading import VersionRecord
 from components.registry.versions import CANDIDATE
 from components.settings.settings import Settings
 from components.storage.artifact_store import read_reference
+
+if TYPE_CHECKING:
+    from mlflow import MlflowClient
 
 TAG = "quarkmed."
 HIDDEN = ("stage_key",)
@@ -32,26 +38,27 @@ RECIPE = (
 )  # fmt: skip
 WORDS = {"COMMITTED": "promoted", "REFUSED": "refused", "HELD": "held back", "ABORTED": "aborted"}
 ACTIONS = {"rollback": "made champion again (rollback)", "reject": "rejected", "veto": "promotion refused (veto)", "unchanged": "found to be the champion's bytes"}
-HOUR = 3600.0
-UNKNOWN = "not measured"
 
 
-def card_content(root: Path, record: VersionRecord, entries: Sequence[Entry]) -> CardContent:
+def card_content(root: Path, record: VersionRecord, *, entries: Sequence[Entry], client: "MlflowClient") -> CardContent:
     """Return what the card of a version says.
 
     Args:
         entries: of the journal, about the version's model, oldest first.
+        client: of the registry, which holds what each stage used.
     """
     tags = {name.removeprefix(TAG): value for name, value in record.tags.items() if name.startswith(TAG)}
     mine = [entry for entry in entries if entry.version == record.version]
     verdicts = [entry.details["verdict"] for entry in mine if entry.details.get("verdict")]
     is_present = _is_present(root, tags.get("model_digest", ""))
-    settings = _settings(root, tags.get("run", ""), is_present=is_present)
+    run = tags.get("run", "")
+    settings = _settings(root, run, is_present=is_present)
     folder = (settings.get("sources") or {}).get("folder")
     return CardContent(
         model=record.model, version=record.version, lineage={name: value for name, value in tags.items() if "/" not in name and name not in HIDDEN},
         data={name: value for name, value in tags.items() if "/" in name}, licences=_licences(root, folder),
-        recipe={name: _flat(settings[name]) for name in RECIPE if settings.get(name)}, costs=_costs(root, settings, run=tags.get("run", ""), is_present=is_present),
+        recipe={name: _flat(settings[name]) for name in RECIPE if settings.get(name)},
+        costs=stages_costs(root, client, _stages(root, run, is_present=is_present), run=run, at_most=_at_most(root, settings) if is_present else ""),
         verdict=verdicts[-1] if verdicts else None, decisions=[_decision(entry) for entry in mine if entry.kind != "PREPARED"], has_own_sources=folder is not None,
     )  # fmt: skip
 
@@ -66,10 +73,7 @@ def _is_present(root: Path, digest: str) -> bool:
 
 def _settings(root: Path, run: str, *, is_present: bool) -> dict[str, Any]:
     """Return the parameters of the version's run as kept with it, or those here; defaults filled in. Empty where neither is known."""
-    kept = [item for item in kept_runs(root) if item.run == run]
-    text = read_kept(root, [(item, PARAMETERS) for item in kept]).get((run, PARAMETERS))
-    if text is None and is_present and (root / PARAMETERS).is_file():
-        text = (root / PARAMETERS).read_text(encoding="utf-8")
+    text = _kept_text(root, run, PARAMETERS, is_present=is_present)
     if text is None:
         return {}
     values = yaml.safe_load(text)
@@ -77,6 +81,23 @@ def _settings(root: Path, run: str, *, is_present: bool) -> dict[str, Any]:
         return Settings.model_validate(values).model_dump(mode="json")
     except (SettingsError, ValueError):  # of an older version of the project: as they were written
         return dict(values)
+
+
+def _stages(root: Path, run: str, *, is_present: bool) -> tuple[LockedStage, ...]:
+    """Return the stages the version's model was made by; none where no dvc.lock of it is known, or it cannot be read."""
+    text = _kept_text(root, run, LOCK_FILE, is_present=is_present)
+    try:
+        return read_lock(text or "", name=LOCK_FILE).upstream(layout.MODELS[CANDIDATE])
+    except StorageError:
+        return ()
+
+
+def _kept_text(root: Path, run: str, path: str, *, is_present: bool) -> str | None:
+    """Return a file as kept with the version's run, or that in the folder where the version is the present run's."""
+    text = read_kept(root, [(item, path) for item in kept_runs(root) if item.run == run]).get((run, path))
+    if text is None and is_present and (root / path).is_file():
+        text = (root / path).read_text(encoding="utf-8")
+    return text
 
 
 def _decision(entry: Entry) -> Decision:
@@ -103,21 +124,12 @@ def _first_line(folder: Path) -> str | None:
     return None
 
 
-def _costs(root: Path, settings: Mapping[str, Any], *, run: str, is_present: bool) -> dict[str, str]:
-    """Return what training cost, as far as it was noted. Stage times are those of each stage's last whole run here."""
-    seconds = sum(read_durations(root).values()) if is_present else 0.0
-    threads = (settings.get("run") or {}).get("threads")
-    cpu = UNKNOWN
-    if seconds and threads:
-        cpu = f"at most {seconds * threads / HOUR:.2f}: {seconds / HOUR:.2f} hours of the stages' own work on {threads} threads"
-    return {"CPU-hours": cpu, "GPU-hours": _gpu_hours(root, run), "energy": UNKNOWN}
-
-
-def _gpu_hours(root: Path, run: str) -> str:
-    """Return the GPU-hours of the run's pods; stages that earlier runs made are in those runs' hours."""
-    ledger = open_ledger(root)
-    pods = [pod for pod in ledger.pods() if pod.run == run]
-    return f"{ledger.gpu_hours(run=run):.2f} of {len(pods)} pods in run {run}" if pods else f"{UNKNOWN}: no pod of a cluster worked in this run"
+def _at_most(root: Path, settings: Mapping[str, Any]) -> str:
+    """Return a bound on the CPU-hours by the times of each stage's last whole run here; empty where they are unknown."""
+    seconds, threads = sum(read_durations(root).values()), (settings.get("run") or {}).get("threads")
+    if not seconds or not threads:
+        return ""
+    return f"at most {seconds * threads / HOUR:.2f}: {seconds / HOUR:.2f} hours of the stages' own work on {threads} threads"
 
 
 def _flat(values: Any) -> str:

@@ -22,7 +22,7 @@ DESCRIPTION_LETTERS = 4900  # MLflow's column holds 5,000
 def keep_card(root: Path, client: "MlflowClient", model: str, version: str) -> str:
     """Make a version's card, store it with the version and return it."""
     record = find_version(client, version, model=model)
-    card = model_card(card_content(root, record, open_journal(root).entries(model)))
+    card = model_card(card_content(root, record, entries=open_journal(root).entries(model), client=client))
     if record.mlflow_run:
         client.log_text(record.mlflow_run, card, CARD)
     client.update_model_version(model, record.version, description=short_card(card, maximum=DESCRIPTION_LETTERS))
@@ -42,4 +42,4 @@ def read_card(root: Path, client: "MlflowClient", wanted: str, *, model: str) ->
         with tempfile.TemporaryDirectory() as folder:
             return Path(client.download_artifacts(record.mlflow_run, CARD, folder)).read_text(encoding="utf-8")
     except (MlflowException, OSError):
-        return model_card(card_content(root, record, open_journal(root).entries(record.model)))
+        return model_card(card_content(root, record, entries=open_journal(root).entries(record.model), client=client))

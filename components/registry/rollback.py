@@ -26,7 +26,7 @@ def roll_back(root: Path, *, who: str, why: str, to: str | None = None) -> dict[
         `describe_decision` of the entry, with "before" and "said".
     Raises:
         UserError: why is empty, there is nothing to go back to, or the version never was champion.
-        StorageError: the version's bytes are missing from the store or damaged; nothing was changed.
+        StorageError: the version's bytes were purged, are missing from the store or damaged; nothing was changed.
         PromotionConflict: another promotion was quicker.
     """
     model = load_settings(root / "params.yaml").system.model_name
@@ -41,10 +41,11 @@ def roll_back(root: Path, *, who: str, why: str, to: str | None = None) -> dict[
     record = find_version(client, _wanted(champion, to), model=model)
     if record.version == champion.version:
         raise UserError(f"{model} version {record.version} is the champion already; name another with --to")
-    target = next((entry for entry in reversed(journal.entries(model)) if entry.kind == "COMMITTED" and entry.version == record.version), None)
+    reigns = {entry.version: entry for entry in journal.entries(model) if entry.kind == "COMMITTED"}  # of each version the last
+    target = reigns.get(record.version)
     if target is None:
         raise UserError(f"{model} version {record.version} never was champion, so a rollback cannot lead there; `quarkmed promote {record.version}` judges it first")
-    reference = stored_reference(root, client, record)
+    reference = stored_reference(root, client, record, instead=reigns.keys() - {champion.version})
     details = {
         "run": "", "reference": reference.model_dump(), "verdict": target.details.get("verdict"), "why": why.strip(),
         "reasons": [f"rolled back from version {champion.version} by {who.strip()}: {why.strip()}"],

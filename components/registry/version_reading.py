@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 from components.errors import UserError
 from components.registry.promotion import CHALLENGER
 from components.tracking.addresses import FOLDER, is_made
+from components.tracking.replay import USED
 from components.tracking.tracking_store import experiment_id, open_client
 
 if TYPE_CHECKING:
@@ -33,11 +34,12 @@ class VersionRecord:
 
 @dataclass(frozen=True)
 class StageRunRecord:
-    """The MLflow run into which a stage's record was replayed."""
+    """The MLflow run into which a stage's record was replayed; `used` is what the stage used, as its tags `quarkmed.used.*` say."""
 
     mlflow_run: str
     stage_key: str
     parent_run: str
+    used: Mapping[str, str]
 
 
 def open_registry(root: Path) -> "MlflowClient":
@@ -102,13 +104,22 @@ def stage_run(client: "MlflowClient", root: Path, *, stage: str, outputs: Mappin
         outputs: {path: DVC digest}; at least one.
         parent: MLflow id of the `retrain` asked about.
     """
+    records = stage_runs(client, root, stage=stage, outputs=outputs)
+    return next((record for record in records if record.parent_run == parent), records[0] if records else None)
+
+
+def stage_runs(client: "MlflowClient", root: Path, *, stage: str, outputs: Mapping[str, str]) -> list[StageRunRecord]:
+    """Return the replayed runs of a stage that made exactly these outputs ({path: DVC digest}; at least one), newest first."""
     conditions = [f"tags.`quarkmed.stage` = '{stage}'", "tags.`quarkmed.replayed` = 'true'"]
     conditions += [f"tags.`quarkmed.output.{path}` = '{digest}'" for path, digest in outputs.items()]
     found = client.search_runs([experiment_id(client, root)], " and ".join(conditions), max_results=100)
-    records = [
-        StageRunRecord(str(run.info.run_id), run.data.tags.get("quarkmed.stage_key", ""), run.data.tags.get("mlflow.parentRunId", "")) for run in found
-    ]
-    return next((record for record in records if record.parent_run == parent), records[0] if records else None)
+    return [
+        StageRunRecord(
+            str(run.info.run_id), run.data.tags.get("quarkmed.stage_key", ""), run.data.tags.get("mlflow.parentRunId", ""),
+            {name.removeprefix(USED): value for name, value in run.data.tags.items() if name.startswith(USED)},
+        )
+        for run in found
+    ]  # fmt: skip
 
 
 def retrain_run(client: "MlflowClient", root: Path, run: str) -> str | None:

@@ -14,9 +14,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 ABSENT = ("RESOURCE_DOES_NOT_EXIST", "INVALID_PARAMETER_VALUE")  # the second: an alias that is not set
-
-
 CANDIDATE = "grpo_general"  # which model of a run is registered
+PURGED = "quarkmed.purged"  # tag of a version whose model's files were deleted: the number of the purge
 
 
 class MlflowVersions:

@@ -27,6 +27,7 @@ class SystemSettings(Section):
     model_name: str = Field(default="quarkmed", description="name in the model registry")
     prefect_port: int = Field(default=4217, ge=1024, le=65535)
     mlflow_port: int = Field(default=5217, ge=1024, le=65535)
+    metrics_port: int = Field(default=9217, ge=0, le=65535, description="of the page for Prometheus that `quarkmed up` serves; 0: not started")
     grace_seconds: float = Field(
         default=20.0, gt=0, description="seconds a step and its checkpoint may take once the run is told to stop; below what the machine's own grace leaves (Kubernetes: 30)"
     )

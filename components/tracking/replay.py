@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 REPLAYED = "replayed.json"
 METRICS_A_BATCH = 1000
 PARAMETERS_A_BATCH = 100
+USED = "quarkmed.used."  # tags of what a stage used
+NOT_TOLD = "not told"  # by the machine
 
 
 @dataclass(frozen=True)
@@ -117,7 +119,7 @@ def _replay(client: "MlflowClient", experiment: str, parent: str, stage: StageRe
     _log_metrics(client, run_id, [*_points(metric_points(entries)), *_points(system_points(folder))])
     if (usage := stage_usage(folder)) is not None:
         for name, value in usage.rounded().items():
-            client.set_tag(run_id, f"quarkmed.used.{name}", "not told" if value is None else str(value))
+            client.set_tag(run_id, f"{USED}{name}", NOT_TOLD if value is None else str(value))
     _log_inputs(client, run_id, stage)
     _log_files(client, run_id, stage, root)
     notes = [entry["text"] for entry in entries if entry["kind"] in ("note", "warning")]

@@ -20,20 +20,21 @@ def doctor(
         sys.exit(1)
 
 
-@app.command(epilog="Examples: `quarkmed metrics` serves on http://127.0.0.1:9217/metrics until Ctrl-C; `quarkmed metrics --once` prints the page; infra/prometheus/ scrapes it.")
+@app.command(epilog="Examples: `quarkmed up` serves the page on http://127.0.0.1:9217/metrics, and infra/prometheus/ scrapes it; `quarkmed metrics --once` prints it; `quarkmed metrics --port 0` serves it on a free port until Ctrl-C.")
 def metrics(
-    port: Annotated[int, typer.Option(min=0, max=65535, help="to listen on, loopback only; 0: a free one")] = 9217,
+    port: Annotated[int | None, typer.Option("--port", min=0, max=65535, help="to listen on; 0: a free one; not given: system.metrics_port")] = None,
+    host: Annotated[str, typer.Option("--host", help="address to listen on; another than loopback only in a container or behind a firewall")] = "127.0.0.1",
     once: Annotated[bool, typer.Option("--once", help="print the page and end")] = False,
 ) -> None:
     """Serve what Prometheus asks: runs by outcome, stages' seconds and memory, the champion, open promotions, disk."""
     from flows.metrics_command import metrics as serve_metrics
 
-    serve_metrics(project_root(), port=port, once=once)
+    serve_metrics(project_root(), host=host, port=port, once=once)
 
 
 @app.command()
 def up() -> None:
-    """Start the Prefect and MLflow servers and the process that runs deployments on this machine; print their addresses."""
+    """Start the Prefect and MLflow servers, the page of metrics and the process that runs deployments on this machine; print their addresses."""
     from flows.service_commands import bring_up
 
     bring_up(project_root())

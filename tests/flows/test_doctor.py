@@ -87,14 +87,14 @@ def test_a_server_that_was_started_and_does_not_answer_is_a_fault(project):
     import psutil
 
     values = yaml.safe_load((project / "params.yaml").read_text())
-    values["system"] = {**values.get("system", {}), "prefect_port": 1029, "mlflow_port": 1030}
+    values["system"] = {**values.get("system", {}), "prefect_port": 1029, "mlflow_port": 1030, "metrics_port": 1032}
     (project / "params.yaml").write_text(yaml.safe_dump(values))
-    assert [finding.is_ok for finding in check_services(project)] == [True, True, True]
+    assert [finding.is_ok for finding in check_services(project)] == [True] * 4
     note = {"pid": os.getpid(), "started": psutil.Process().create_time(), "is_kept": True}
     (project / SERVICES).mkdir(parents=True)
     (project / SERVICES / "prefect.json").write_text(json.dumps(note))
     found = list(check_services(project))
-    assert [finding.is_ok for finding in found] == [False, True, True] and "quarkmed down" in found[0].to_do
+    assert [finding.is_ok for finding in found] == [False, True, True, True] and "quarkmed down" in found[0].to_do
 
 
 def test_a_check_that_fails_is_a_finding_and_the_others_go_on(project, monkeypatch):

@@ -19,7 +19,8 @@ from components.observing.run_log import read_logs
 from components.settings.settings import load_settings
 from flows import cli
 from flows.run_states import newest_state
-from flows.services import prefect_service, start_service, stop_service, wait_until_healthy
+from flows.service_catalogue import prefect_service
+from flows.services import start_service, stop_service, wait_until_healthy
 
 
 @pytest.mark.parametrize(

@@ -2,19 +2,27 @@
 
 import os
 import shutil
+import socket
 import subprocess
 import sys
 import urllib.request
 from pathlib import Path
 
 import pytest
+import yaml
 from prometheus_client.parser import text_string_to_metric_families
 
+from components.errors import ServiceError
 from components.pipeline.durations import note_duration
 from components.pipeline.events import RunEvents
 from components.registry.journal import Entry, open_journal
+from components.settings.settings import load_settings
 from components.storage.files import write_json
+from flows.metrics_command import metrics
 from flows.metrics_page import held, project_registry
+from flows.service_catalogue import metrics_service
+from flows.service_commands import service_word
+from flows.services import running, start_service, stop_service, wait_until_healthy
 
 ROOT = Path(__file__).parents[2]
 
@@ -73,6 +81,8 @@ def test_the_page_is_scraped_over_http_and_told_to_stop_the_server_ends_well(pro
         with urllib.request.urlopen(address, timeout=10) as answer:
             assert answer.headers["Content-Type"].startswith("text/plain")
             check(samples(answer.read().decode()))
+        with urllib.request.urlopen(address.removesuffix("/metrics") + "/health", timeout=10) as answer:
+            assert answer.read() == b"ok\n"  # and not the page
         assert address.startswith("http://127.0.0.1:")
         server.terminate()
         assert server.wait(timeout=10) == 0
@@ -92,6 +102,31 @@ def test_a_project_without_runs_has_a_page(tmp_path):
     shutil.copyfile(ROOT / "params.yaml", tmp_path / "params.yaml")
     told = samples(page(tmp_path))
     assert told["quarkmed_runs", "finished"] == 0 and ("quarkmed_last_success_timestamp_seconds",) not in told and told["quarkmed_unreadable_parts",] == 0
+    assert [path.name for path in tmp_path.iterdir()] == ["params.yaml"]  # looking leaves nothing behind: in a container the folder is read-only
+
+
+def test_the_service_is_well_by_its_own_word_and_its_port_is_not_taken_by_hand(project, free_port, monkeypatch):
+    values = yaml.safe_load((project / "params.yaml").read_text())
+    values["system"]["metrics_port"] = port = free_port()
+    (project / "params.yaml").write_text(yaml.safe_dump(values))
+    monkeypatch.setenv("PYTHONPATH", str(ROOT))
+    service = metrics_service(project, load_settings(project / "params.yaml").system)
+    start_service(project, service, is_kept=True)
+    try:
+        wait_until_healthy(project, service)
+        assert service_word(project, service) == f"up at http://127.0.0.1:{port}"
+        with pytest.raises(ServiceError, match=rf"port {port}: the project's own metrics service \(process {running(project, service).pid}\).*127\.0\.0\.1:{port}/metrics"):
+            metrics(project, host="127.0.0.1", port=None, once=False)
+    finally:
+        assert stop_service(project, service)
+
+
+def test_a_port_that_another_program_holds_is_said(project):
+    with socket.socket() as other:
+        other.bind(("127.0.0.1", 0))
+        other.listen()
+        with pytest.raises(ServiceError, match=r"127\.0\.0\.1:\d+ cannot be listened on \(Address already in use\).*--port"):
+            metrics(project, host="127.0.0.1", port=other.getsockname()[1], once=False)
 
 
 def page(project: Path) -> str:

@@ -19,7 +19,8 @@ from components.registry.journal import open_journal
 from components.settings.settings import load_settings
 from components.storage.files import read_json, write_json
 from components.tracking.tracking_store import open_client
-from flows.services import prefect_environment, prefect_service, start_service, stop_service, wait_until_healthy
+from flows.service_catalogue import prefect_environment, prefect_service
+from flows.services import start_service, stop_service, wait_until_healthy
 from tasks.flow_processes import FOLDER
 
 POOL = "approvals"

@@ -23,7 +23,8 @@ from components.registry.journal import open_journal
 from components.settings.settings import load_settings
 from components.tracking.tracking_store import experiment_id, open_client
 from flows.own_workspaces import workspace_notes
-from flows.services import deployments_service, prefect_service, start_service, stop_service, wait_until_healthy
+from flows.service_catalogue import deployments_service, prefect_service
+from flows.services import start_service, stop_service, wait_until_healthy
 
 pytestmark = [pytest.mark.slow, pytest.mark.long]
 ROOT = Path(__file__).parents[2]

@@ -1,6 +1,7 @@
 """Local services: started once, healthy before use, only our own stopped, ports taken said clearly."""
 
 import os
+import shutil
 import socket
 import subprocess
 import sys
@@ -13,9 +14,10 @@ import pytest
 
 from components.errors import ServiceError
 from components.storage.files import write_json
-from flows.service_commands import service_word
+from flows.service_commands import all_services, bring_down, service_word
 from flows.services import Service, is_healthy, running, start_service, stop_service, wait_until_healthy
 
+ROOT = Path(__file__).resolve().parents[2]
 SERVER = """
 import http.server, sys
 class Handler(http.server.BaseHTTPRequestHandler):
@@ -72,7 +74,7 @@ def test_a_server_for_one_run_dies_with_the_killed_run(tmp_path, service):
         f"start_service(Path({str(tmp_path)!r}), Service('toy', {service.port}, {service.command!r}, {{}}, '/health', 'x'), is_kept=False)\n"
         "print('started', flush=True); time.sleep(60)\n"
     )
-    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=Path(__file__).resolve().parents[2])
+    parent = subprocess.Popen([sys.executable, "-c", code], stdout=subprocess.PIPE, text=True, cwd=ROOT)
     assert parent.stdout.readline() == "started\n"
     wait_until_healthy(tmp_path, service)
     parent.kill()
@@ -104,6 +106,20 @@ def test_a_service_without_a_port_is_well_as_long_as_it_touches_its_file(tmp_pat
     os.utime(beat, (time.time() - 60, time.time() - 60))
     assert not is_healthy(silent)
     assert stop_service(tmp_path, silent)
+
+
+def test_what_a_setting_leaves_out_is_not_started_and_still_stopped_where_it_runs(tmp_path, capsys, monkeypatch):
+    monkeypatch.delenv("MLFLOW_TRACKING_URI", raising=False)
+    shutil.copyfile(ROOT / "params.yaml", tmp_path / "params.yaml")
+    assert [item.name for item in all_services(tmp_path)] == ["prefect", "mlflow", "metrics", "deployments"]
+    start_service(tmp_path, Service("metrics", 0, (sys.executable, "-c", "import time; time.sleep(60)"), {}, "", ""), is_kept=True)
+    (tmp_path / "params.yaml").write_text((tmp_path / "params.yaml").read_text().replace("metrics_port: 9217", "metrics_port: 0"))
+    assert [item.name for item in all_services(tmp_path)] == ["prefect", "mlflow", "deployments"]
+    words = ["deployments was not running", "metrics     stopped", "mlflow      was not running", "prefect     was not running"]
+    bring_down(tmp_path)
+    assert capsys.readouterr().out.splitlines() == words
+    bring_down(tmp_path)
+    assert capsys.readouterr().out.splitlines() == [word for word in words if not word.startswith("metrics")]
 
 
 RUNNER = """

@@ -38,7 +38,7 @@ def test_retrain_names_the_setting_of_prefects_port(make_project, quarkmed, tmp_
 
 
 def test_up_names_the_setting_of_mlflows_port_and_leaves_no_server(linked_project, set_parameters, quarkmed, taken_port):
-    set_parameters(linked_project, system__prefect_port=free_port(), system__mlflow_port=taken_port)
+    set_parameters(linked_project, system__prefect_port=free_port(), system__mlflow_port=taken_port, system__metrics_port=free_port())
     done = quarkmed(linked_project, "up")
     assert done.returncode == 2 and done.stderr.count("\n") == 1
     assert f"port {taken_port} is taken by another program" in done.stderr and "set system.mlflow_port" in done.stderr

@@ -32,7 +32,7 @@ def project(fake_project: Path, postgres, s3_server, free_port, monkeypatch) -> 
     bucket = s3_server.bucket()
     values = yaml.safe_load((fake_project / "params.yaml").read_text())
     values["system"] |= {
-        "store": f"s3://{bucket}/team", "prefect_port": free_port(), "mlflow_port": free_port(),
+        "store": f"s3://{bucket}/team", "prefect_port": free_port(), "mlflow_port": free_port(), "metrics_port": free_port(),
         "prefect_database": postgres.address(postgres.database(), driver="postgresql+asyncpg"), "mlflow_database": postgres.address(postgres.database()),
     }  # fmt: skip
     monkeypatch.setenv("MLFLOW_ARTIFACTS_DESTINATION", f"s3://{bucket}/mlflow")

@@ -19,15 +19,15 @@ each_service = pytest.mark.parametrize("name", sorted(SERVICES))
 
 
 def test_the_parts_are_these():
-    assert set(SERVICES) == {"postgres", "bucket", "object-store", "prefect", "mlflow", "worker"}
+    assert set(SERVICES) == {"postgres", "bucket", "object-store", "prefect", "mlflow", "worker", "metrics"}
     assert set(COMPOSE) <= {"name", "services", "networks", "volumes", "x-confined", "x-control"}
 
 
 def test_every_variable_is_demanded_or_has_a_default():
     found = {(name, mark) for name, mark, _ in VARIABLE.findall(TEXT)}
-    assert {name for name, mark in found if mark == ":-"} == {"PREFECT_PORT", "MLFLOW_PORT"}
+    assert {name for name, mark in found if mark == ":-"} == {"PREFECT_PORT", "MLFLOW_PORT", "METRICS_PORT"}
     assert {name for name, mark in found if mark == ":?"} == {"POSTGRES_PASSWORD", "S3_ACCESS_KEY", "S3_SECRET_KEY", "PREFECT_AUTH_STRING", "QUARKMED_PROJECT"}
-    assert len({name for name, _ in found}) == len(found) == 7
+    assert len({name for name, _ in found}) == len(found) == 8
 
 
 @each_service
@@ -86,7 +86,12 @@ def test_volumes_networks_and_builds_are_there(name):
 def test_the_stores_are_not_reached_from_outside():
     assert COMPOSE["networks"]["stores"] == {"internal": True}
     assert {name for name, service in SERVICES.items() if service["networks"] == ["stores"]} == {"postgres", "object-store", "bucket"}
-    assert {name for name, service in SERVICES.items() if "ports" in service} == {"prefect", "mlflow"}
+    assert {name for name, service in SERVICES.items() if "ports" in service} == {"prefect", "mlflow", "metrics"}
+
+
+def test_the_page_of_metrics_cannot_change_the_project_it_reads():
+    mounts = {name: [volume for volume in SERVICES[name]["volumes"] if ":/project" in volume] for name in ("worker", "metrics")}
+    assert mounts["metrics"] == [f"{mounts['worker'][0]}:ro"]
 
 
 def test_rclone_gets_its_pair_as_one_value():

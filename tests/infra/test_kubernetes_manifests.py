@@ -131,7 +131,18 @@ def test_namespaces_enforce_the_restricted_standard(manifests):
 
 
 def test_every_deployment_keeps_the_rules(manifests):
-    assert {item["metadata"]["name"]: violations(item) for item in _kind(manifests, "Deployment")} == {"prefect-server": [], "mlflow-server": [], "worker": []}
+    assert {item["metadata"]["name"]: violations(item) for item in _kind(manifests, "Deployment")} == {name: [] for name in ("prefect-server", "mlflow-server", "worker", "metrics")}
+
+
+def test_only_the_worker_may_write_the_projects_volume(manifests):
+    writers = set()
+    for workload in _kind(manifests, "Deployment"):
+        pod = workload["spec"]["template"]["spec"]
+        claims = {volume["name"]: volume["persistentVolumeClaim"].get("readOnly", False) for volume in pod["volumes"] if "persistentVolumeClaim" in volume}
+        for container in _containers(workload):
+            mounts = [mount for mount in container["volumeMounts"] if mount["name"] in claims]
+            writers |= {container["name"] for mount in mounts if not (mount.get("readOnly") and claims[mount["name"]])}
+    assert writers == {"project", "worker"}  # what clones, and the worker itself
 
 
 def test_every_training_job_keeps_the_rules(job):

@@ -6,12 +6,13 @@ from typing import Any
 import pytest
 
 FOLDERS = ["base", "overlays/gpu", "overlays/rehearsal"]
-PODS = {"prefect-server": "quarkmed", "mlflow-server": "quarkmed", "worker": "quarkmed-training", "trainer": "quarkmed-training"}
+PODS = {"prefect-server": "quarkmed", "mlflow-server": "quarkmed", "worker": "quarkmed-training", "trainer": "quarkmed-training", "metrics": "quarkmed-training"}
 INSIDE = {("worker", "prefect-server", 4200, 4200), ("worker", "mlflow-server", 5000, 5000), ("trainer", "trainer", 1024, 65535)}
 OUTSIDE = {
     ("prefect-server", "to-databases"), ("mlflow-server", "to-databases"), ("mlflow-server", "to-object-store"),
     ("worker", "to-object-store"), ("worker", "to-cluster-api"), ("worker", "to-repository"), ("trainer", "to-object-store"),
 }  # fmt: skip
+FROM_OTHERS = {("metrics", 9217)}  # from namespaces that are not ours
 DOCUMENTATION = ipaddress.ip_network("192.0.2.0/24")  # RFC 5737
 Manifest = dict[str, Any]
 
@@ -59,6 +60,22 @@ def test_everything_is_denied_first(policies):
 
 def test_what_both_ends_allow_is_the_table(policies):
     assert _allowed(policies, "egress") == _allowed(policies, "ingress") == INSIDE
+
+
+def test_from_other_namespaces_only_prometheus_comes_in_and_only_where_its_namespace_is_labelled(policies):
+    found = set()
+    for policy in policies:
+        home = policy["metadata"]["namespace"]
+        for rule in policy["spec"].get("ingress", []):
+            for peer in rule["from"]:
+                labels = peer.get("namespaceSelector", {}).get("matchLabels", {"kubernetes.io/metadata.name": home})
+                if labels.get("kubernetes.io/metadata.name") not in PODS.values():
+                    assert peer == {
+                        "namespaceSelector": {"matchLabels": {"quarkmed-metrics": "read"}}, "podSelector": {"matchLabels": {"app.kubernetes.io/name": "prometheus"}},
+                    }  # fmt: skip
+                    own = [name for name, place in PODS.items() if place == home and _selects(policy["spec"]["podSelector"], name)]
+                    found |= {(name, port["port"]) for name in own for port in rule["ports"]}
+    assert found == FROM_OTHERS
 
 
 def test_out_of_the_cluster_go_only_these(policies):

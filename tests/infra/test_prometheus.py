@@ -21,12 +21,11 @@ def test_only_loopback_is_scraped_and_the_rules_are_read():
     assert {job["job_name"] for job in CONFIG["scrape_configs"]} >= set(re.findall(r'job="(\w+)"', str(RULES)))
 
 
-def test_the_ports_are_those_of_the_command_and_of_the_settings():
+def test_the_ports_are_those_of_the_settings():
     from components.settings.settings import load_settings
-    from flows.command_line import services
 
-    assert services.metrics.__defaults__[0] == 9217
-    assert load_settings(FOLDER.parents[1] / "params.yaml").system.prefect_port == 4217
+    system = load_settings(FOLDER.parents[1] / "params.yaml").system
+    assert (system.metrics_port, system.prefect_port) == (9217, 4217)
 
 
 def test_a_person_hears_of_what_goes_wrong_at_night():

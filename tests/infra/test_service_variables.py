@@ -54,7 +54,7 @@ def test_the_work_pool_is_prefects_own_but_for_the_folder_flows_run_in():
 
 
 def test_the_options_of_the_servers_and_the_worker_are_theirs(rendered):
-    sources = {"worker": "prefect/cli/worker.py", "prefect-server": "prefect/cli/server.py", "mlflow-server": "mlflow/utils/cli_args.py"}
+    sources = {"worker": "prefect/cli/worker.py", "prefect-server": "prefect/cli/server.py", "mlflow-server": "mlflow/utils/cli_args.py", "metrics": "flows/command_line/services.py"}
     services = yaml.safe_load((ROOT / "infra" / "compose" / "compose.yaml").read_text(encoding="utf-8"))["services"]
     compared = 0
     for manifest in rendered("base"):
@@ -69,4 +69,4 @@ def test_the_options_of_the_servers_and_the_worker_are_theirs(rendered):
             options = [part.partition("=")[0] for part in command if part.startswith("--")]
             assert [option for option in options if f'"{option}"' not in text] == []
             compared += len(options)
-    assert compared == 2 + 3 + 7
+    assert compared == 2 + 3 + 7 + 2

@@ -12,6 +12,7 @@ from components.registry.card_keeping import read_card
 from components.registry.decision import settled_decision
 from components.registry.journal import Entry, PromotionConflict
 from components.registry.promotion import CHAMPION, Candidate, promote
+from components.registry.versions import PURGED
 from components.tracking.tracking_store import open_client
 
 MODEL = "quarkmed"
@@ -105,6 +106,11 @@ def test_killed_between_the_aliases_the_same_question_finishes_and_says_so(proje
 def test_a_version_whose_bytes_are_gone_is_not_promoted(project):
     shown = assess_version(project.root, "2", score=project.score)
     shutil.rmtree(project.root / "var" / "store" / shown.reference["key"])
-    with pytest.raises(StorageError, match="version 2 cannot be served, so no alias was changed"):
+    with pytest.raises(StorageError, match=r"version 2 cannot be served, so no alias was changed: the store has no models/.* `quarkmed retrain --revision c0ffee` makes it again"):
+        settle_by_person(project.root, shown, YES)
+    project.versions.client.set_model_version_tag(MODEL, "2", PURGED, "1")
+    with pytest.raises(StorageError, match="version 2 cannot be served, so no alias was changed: purge 1 of `quarkmed forget`"):
         settle_by_person(project.root, shown, YES)
     assert project.aliases[CHAMPION] == "1" and kinds(project) == BEFORE
+    rejected = settle_by_person(project.root, shown, replace(YES, choice="reject"))  # what waits for a person need not wait for ever
+    assert rejected["decision"] == "refused" and project.aliases[CHAMPION] == "1"
