@@ -57,7 +57,7 @@ class KubernetesBackend:
         """Args: as of `open_cluster_backend`; pod: of a stage that trains on several processes."""
         self.root, self.api, self.run_id, self.settings, self.log = root, api, run, settings, log
         self.cluster, self._pod, self._tell = settings.launch.cluster, pod, tell
-        self.jobs = KINDS["job"](api, self.cluster.namespace)
+        self.jobs = KINDS[self.cluster.kind](api, self.cluster.namespace)
         self.pods = f"/api/v1/namespaces/{self.cluster.namespace}/pods"
         self.ledger = open_ledger(root)
 
@@ -91,7 +91,7 @@ class KubernetesBackend:
         return TrainingJob(
             namespace=self.cluster.namespace, stage=attempt.stage, stage_key=attempt.key, attempt=attempt.number,
             nodes=self.cluster.nodes if is_ranked else 1, grace_seconds=self.settings.system.grace_seconds, pod=pod,
-            run=self.run_id, folder=folder_of_pods(self.root, self.cluster.mount), micro_divisor=attempt.micro_divisor,
+            run=self.run_id, folder=folder_of_pods(self.root, self.cluster.mount), micro_divisor=attempt.micro_divisor, inset=self.jobs.inset,
         )  # fmt: skip
 
     def patiently(self, call: Callable[[], Answer], *, minutes: float | None = None) -> Answer:

@@ -1,4 +1,4 @@
-"""What the backend asks of the cluster about its jobs, and the plain kind: an Indexed Job with a headless Service.
+"""What the backend asks of the cluster about its jobs, and the plain kind of `launch.cluster.kind`: an Indexed Job with a headless Service.
 
 Each kind makes, finds, lists and deletes the jobs of one namespace in calls that may be repeated, and gives what it finds in
 the shape of a Job (batch/v1): so what a job is at, and how it ended, is read in one way (components/launch/kubernetes_ends.py).
@@ -9,6 +9,8 @@ from typing import Any, Protocol
 
 from components.launch.kubernetes_api import KubernetesApi
 from components.launch.kubernetes_job import JOB_NAME_LABEL, TrainingJob, job_manifest, service_manifest
+from components.launch.kubernetes_jobset import JobSets
+from components.settings.launching import ClusterJobKind
 
 Object = dict[str, Any]
 
@@ -18,9 +20,11 @@ class JobKind(Protocol):
 
     Attributes:
         pod_label: the label that a job's pods have, with the job's name as value.
+        inset: what stands between a job's name and a pod's index in the pod's host name.
     """
 
     pod_label: str
+    inset: str
 
     def check(self) -> None:
         """Have an answer of the cluster.
@@ -49,6 +53,7 @@ class IndexedJobs:
     """Indexed Jobs, each owner of a Service that gives its pods their names."""
 
     pod_label = JOB_NAME_LABEL
+    inset = ""
 
     def __init__(self, api: KubernetesApi, namespace: str) -> None:
         self._api = api
@@ -84,4 +89,4 @@ class IndexedJobs:
         return self._api.wait_for_change(self._jobs, name=name, version=version, seconds=seconds)
 
 
-KINDS: dict[str, Callable[[KubernetesApi, str], JobKind]] = {"job": IndexedJobs}
+KINDS: dict[ClusterJobKind, Callable[[KubernetesApi, str], JobKind]] = {"job": IndexedJobs, "jobset": JobSets}

@@ -23,6 +23,8 @@ FOLDERS = ["base", *(f"overlays/{name}" for name in OVERLAYS)]
 VERSIONS = ["1.31", "1.36"]  # the oldest the manifests are meant for (podFailurePolicy is stable since), and a new one
 SECRET_NAME = re.compile(r"PASSWORD|SECRET|TOKEN(?!IZER)|ACCESS_KEY|AUTH_STRING|CREDENTIAL|CONNECTION_URL|STORE_URI", re.IGNORECASE)
 SECRET_VALUE = re.compile(r"://[^/\s:@]+:[^/\s@]+@|AKIA[0-9A-Z]{16}|-----BEGIN")
+MAKING = ["create", "get", "list", "watch", "delete"]
+RIGHTS = {("batch", "jobs"): MAKING, ("", "services"): MAKING, ("", "pods"): ["get", "list", "watch"], ("", "pods/log"): ["get"]}
 Manifest = dict[str, Any]
 
 
@@ -49,6 +51,11 @@ def _named(manifests: list[Manifest], kind: str, name: str, namespace: str | Non
 
 def _kind(manifests: list[Manifest], kind: str) -> list[Manifest]:
     return [item for item in manifests if item["kind"] == kind]
+
+
+def _rights(role: Manifest) -> dict[tuple[str, str], list[str]]:
+    """Return the verbs of a role by API group and resource."""
+    return {(group, resource): rule["verbs"] for rule in role["rules"] for group in rule["apiGroups"] for resource in rule["resources"]}
 
 
 def _containers(workload: Manifest) -> list[Manifest]:
@@ -175,15 +182,24 @@ def test_no_secret_is_written_down(manifests):
 def test_only_the_worker_has_rights_and_they_are_these(manifests):
     assert not {"ClusterRole", "ClusterRoleBinding"} & {item["kind"] for item in manifests}
     (role,), (binding,) = _kind(manifests, "Role"), _kind(manifests, "RoleBinding")
-    rights = {(group, resource): rule["verbs"] for rule in role["rules"] for group in rule["apiGroups"] for resource in rule["resources"]}
-    making = ["create", "get", "list", "watch", "delete"]
-    assert rights == {("batch", "jobs"): making, ("", "services"): making, ("", "pods"): ["get", "list", "watch"], ("", "pods/log"): ["get"]}
+    assert _rights(role) == RIGHTS
     assert binding["roleRef"]["name"] == role["metadata"]["name"]
     assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "worker", "namespace": "quarkmed-training"}]
     assert {item["metadata"]["namespace"] for item in (role, binding)} == {"quarkmed-training"}
     mounting = [item["metadata"]["name"] for item in _kind(manifests, "Deployment") if item["spec"]["template"]["spec"]["automountServiceAccountToken"]]
     assert mounting == ["worker"]
     assert {item["automountServiceAccountToken"] for item in _kind(manifests, "ServiceAccount")} == {False}
+
+
+def test_the_component_of_jobsets_adds_their_rights_and_a_bound_and_nothing_else(rendered, with_jobsets):
+    before, after = rendered("overlays/gpu"), with_jobsets(rendered("overlays/gpu"))
+    (role,), (quota,) = _kind(after, "Role"), _kind(after, "ResourceQuota")
+    assert _rights(role) == RIGHTS | {("jobset.x-k8s.io", "jobsets"): MAKING}
+    assert quota["spec"]["hard"]["count/jobsets.jobset.x-k8s.io"] == quota["spec"]["hard"]["count/jobs.batch"]
+    changed = [new["kind"] for old, new in zip(before, after, strict=True) if old != new]
+    assert sorted(changed) == ["ResourceQuota", "Role"]
+    for manifest in (role, quota):
+        assert kubernetes_validate.validate(manifest, VERSIONS[0], strict=True) == VERSIONS[0]
 
 
 def test_pods_name_accounts_and_settings_that_exist(manifests):

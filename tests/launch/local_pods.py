@@ -94,8 +94,8 @@ class LocalPods:
 
     def rendered_command(self, job: Object, index: int) -> list[str]:
         """The container's own command; `python` is ours, and the service's name resolves to loopback."""
-        name = job["metadata"]["name"]
-        command = [part.replace("$(JOB_COMPLETION_INDEX)", str(index)).replace(f"{name}-0.{name}", "127.0.0.1") for part in job["spec"]["template"]["spec"]["containers"][0]["command"]]
+        first = f"{job['metadata']['name']}-0.{job['spec']['template']['spec']['subdomain']}"
+        command = [part.replace("$(JOB_COMPLETION_INDEX)", str(index)).replace(first, "127.0.0.1") for part in job["spec"]["template"]["spec"]["containers"][0]["command"]]
         if self.port:
             command[command.index("--master-port") + 1] = str(self.port)
         return [sys.executable if command[0] == "python" else command[0], *command[1:]]
