@@ -11,11 +11,13 @@ Pure functions; nothing here talks to a cluster.
 import math
 import re
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from components.errors import EXIT_DIVERGED, EXIT_OUT_OF_MEMORY, EXIT_PREEMPTED, EXIT_USER_ERROR, SettingsError
 from components.lineage import digest_value
+from components.observing.run_log import log_environment
+from components.pipeline.events import RUNS
 from components.settings.cluster import TrainerPodSettings
 
 Manifest = dict[str, Any]
@@ -208,7 +210,7 @@ def _container(job: TrainingJob) -> Manifest:
         "imagePullPolicy": "IfNotPresent",
         "command": training_command(job),
         "workingDir": job.folder,
-        "env": [{"name": name, "value": value} for name, value in STAGE_ENVIRONMENT.items()],
+        "env": [{"name": name, "value": value} for name, value in (STAGE_ENVIRONMENT | _log_of(job)).items()],
         "envFrom": [{"configMapRef": {"name": job.pod.environment_map}}, {"secretRef": {"name": job.pod.store_secret}}],
         "ports": [{"name": "rendezvous", "containerPort": PORT, "protocol": "TCP"}],
         "resources": _resources(job.pod),
@@ -220,6 +222,11 @@ def _container(job: TrainingJob) -> Manifest:
             {"name": "project", "mountPath": PROJECT},
         ],
     }
+
+
+def _log_of(job: TrainingJob) -> dict[str, str]:
+    """Return the variables by which a pod's processes log to the run's folder; none where the job belongs to no run."""
+    return log_environment(Path(job.folder) / RUNS / job.run / "logs" / "stages.log") if job.run else {}
 
 
 def _resources(pod: TrainerPodSettings) -> Manifest:

@@ -60,8 +60,9 @@ class LocalPod:
         self.status["phase"] = phase
         self.status["containerStatuses"] = [{"name": self.container["name"], "state": state}]
 
-    def start(self, command: list[str], folder: Path) -> None:
-        environment = {**os.environ, **{item["name"]: item["value"] for item in self.container["env"]}, "JOB_COMPLETION_INDEX": str(self.index)}
+    def start(self, command: list[str], folder: Path, volume: Path) -> None:
+        own = {item["name"]: item["value"].replace("/project", str(volume)) for item in self.container["env"]}
+        environment = {**os.environ, **own, "JOB_COMPLETION_INDEX": str(self.index)}
         self.process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
         self.object["spec"]["nodeName"] = f"node-{self.index}"
         self.status["startTime"] = stamp()
@@ -190,7 +191,7 @@ class LocalPods:
             self.notify(job)
             return False
         folder = self.volume / Path(pod.container["workingDir"]).relative_to("/project")
-        pod.start(self.program(job, pod.index), folder)
+        pod.start(self.program(job, pod.index), folder, self.volume)
         threading.Thread(target=self._read_log, args=(pod,), daemon=True).start()
         self.notify(job)
         return True
