@@ -15,6 +15,7 @@ import yaml
 from components.launch.kubernetes_job import TrainingJob, job_manifest, service_manifest
 from components.settings.cluster import load_trainer_pods
 from components.settings.settings import load_settings
+from components.tracking.addresses import DATABASE_VARIABLE
 
 ROOT = Path(__file__).parents[2]
 KUBERNETES = ROOT / "infra" / "kubernetes"
@@ -177,6 +178,18 @@ def test_no_secret_is_written_down(manifests):
     for config in _kind(manifests, "ConfigMap"):
         assert not [name for name in config["data"] if SECRET_NAME.search(name)]
     assert not SECRET_VALUE.search(json.dumps(manifests))
+
+
+def test_the_promotion_journal_is_in_the_database_and_the_worker_knows_that_password_alone(manifests):
+    keys = {}
+    for workload in _kind(manifests, "Deployment"):
+        for container in _containers(workload):
+            for item in container.get("env", []):
+                if item.get("valueFrom", {}).get("secretKeyRef", {}).get("name") == "databases":
+                    keys.setdefault(workload["metadata"]["name"], {})[item["name"]] = item["valueFrom"]["secretKeyRef"]["key"]
+    journal = {"MLFLOW_BACKEND_STORE_URI": "mlflow-url"}  # by which components/tracking/addresses.py finds it
+    assert DATABASE_VARIABLE in journal
+    assert keys == {"worker": journal, "mlflow-server": journal, "prefect-server": {"PREFECT_SERVER_DATABASE_CONNECTION_URL": "prefect-url"}}
 
 
 def test_only_the_worker_has_rights_and_they_are_these(manifests):
