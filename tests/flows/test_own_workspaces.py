@@ -113,6 +113,19 @@ def test_a_failed_run_keeps_its_workspace_and_the_same_request_goes_on_in_it(fak
     assert workspace_notes(fake_project) == []
 
 
+def test_a_run_that_goes_on_takes_the_budget_of_now(fake_project):
+    runs, budgets = set(), []
+    for budget in (2, 3, 0):  # 0: that of params.yaml, which names none
+        with pytest.raises(UserError), own_workspace(fake_project, RetrainRequest(overrides=["run.seed=3"], budget_gpu_hours=budget)) as place:
+            runs.add(place.run)
+            budgets.append(place.settings.launch.budget_gpu_hours)
+            changed = git(place.folder, "diff", "--name-only", "HEAD").split()
+            assert place.settings.run.seed == 3 and changed == ([] if budget == 2 else ["data/notes.txt"])  # the budget alone is committed
+            (place.folder / "data" / "notes.txt").write_text("changed by the run\n")
+            raise UserError("the budget is spent")
+    assert len(runs) == 1 and budgets == [2.0, 3.0, None]
+
+
 def test_workspaces_nobody_goes_on_with_are_swept_by_age_and_number_but_never_a_held_one(fake_project):
     for seed in range(7):
         with pytest.raises(UserError), own_workspace(fake_project, RetrainRequest(overrides=[f"run.seed={seed}"])):
