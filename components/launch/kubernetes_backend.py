@@ -159,7 +159,9 @@ class KubernetesBackend:
 
     def _create(self, job: TrainingJob) -> None:
         """Create the job where it is not there yet."""
-        if not self.patiently(lambda: self.jobs.create(job)):
+        made, is_new = self.patiently(lambda: self.jobs.create(job))
+        self.patiently(lambda: self.jobs.complete(job, made))
+        if not is_new:
             self._tell(f"{job.stage}: job {job.name} is there already, and taken over")
 
     def _cancel(self, job: TrainingJob) -> None:

@@ -43,9 +43,12 @@ class JobSets:
                 raise
             raise UserError("launch.cluster.kind is jobset, and this cluster knows no JobSet; install its controller (jobset.sigs.k8s.io), or set kind to job") from None
 
-    def create(self, job: TrainingJob) -> bool:
+    def create(self, job: TrainingJob) -> tuple[Object, bool]:
         """Make a JobSet where it is not there yet."""
-        return self._api.create_or_get(self._jobsets, jobset_manifest(job))[1]
+        return self._api.create_or_get(self._jobsets, jobset_manifest(job))
+
+    def complete(self, job: TrainingJob, made: Object) -> None:
+        """Make nothing: the rest is the controller's."""
 
     def find(self, name: str) -> Object | None:
         """Return a JobSet as a Job."""

@@ -33,8 +33,11 @@ class JobKind(Protocol):
             UserError: rights are missing, or the cluster does not know this kind.
         """
 
-    def create(self, job: TrainingJob) -> bool:
-        """Make a job where it is not there yet; return whether it was made by this call."""
+    def create(self, job: TrainingJob) -> tuple[Object, bool]:
+        """Make a job where it is not there yet; return what was made or found, and whether it was made by this call."""
+
+    def complete(self, job: TrainingJob, made: Object) -> None:
+        """Make what a job needs beside it, where that is not the cluster's part."""
 
     def find(self, name: str) -> Object | None:
         """Return a job, None where there is none of that name."""
@@ -64,11 +67,13 @@ class IndexedJobs:
         """Have an answer of the cluster."""
         self._api.get(self._jobs, limit="1")
 
-    def create(self, job: TrainingJob) -> bool:
-        """Make a job and its service where they are not there yet."""
-        made, is_new = self._api.create_or_get(self._jobs, job_manifest(job))
+    def create(self, job: TrainingJob) -> tuple[Object, bool]:
+        """Make a job where it is not there yet."""
+        return self._api.create_or_get(self._jobs, job_manifest(job))
+
+    def complete(self, job: TrainingJob, made: Object) -> None:
+        """Make a job's service where it is not there yet."""
         self._api.create_or_get(self._services, service_manifest(job, job_uid=made["metadata"].get("uid")))
-        return is_new
 
     def find(self, name: str) -> Object | None:
         """Return a job."""

@@ -133,6 +133,7 @@ def running(cluster, ending):
     raise AssertionError(ending)
 
 
+@pytest.mark.slow
 def test_one_whose_creation_was_not_answered_is_adopted(jobsets):
     backend = jobsets.backend()
     jobsets.scripts = [jobsets.good()]
@@ -148,6 +149,7 @@ def test_one_whose_creation_was_not_answered_is_adopted(jobsets):
     assert len(jobsets.made) == 1 and "is there already, and taken over" in jobsets.told[0]
 
 
+@pytest.mark.slow
 def test_a_killed_runs_jobset_is_taken_over_and_an_ended_ones_swept(jobsets):
     jobsets.scripts = [f"echo ready; while ! test -e go; do sleep 0.02; done; {jobsets.good()}"]
     killed, ended = jobsets.backend("killed"), jobsets.backend("ended")
@@ -156,7 +158,13 @@ def test_a_killed_runs_jobset_is_taken_over_and_an_ended_ones_swept(jobsets):
     RunEvents(jobsets.root / "runs" / "killed").phase("at work")
     RunEvents(jobsets.root / "runs" / "ended").end("failed")
     (orphan,) = [name for name in jobsets.server.jobsets.jobsets if name.startswith("ift")]
-    jobsets.later((jobsets.root / "go").touch, seconds=0.4)
+
+    def go_on_once_it_is_taken_over():
+        while len(jobsets.told) < 2:
+            time.sleep(0.02)
+        (jobsets.root / "go").touch()
+
+    jobsets.later(go_on_once_it_is_taken_over)
     assert jobsets.run("next").name == "sources"
     swept, taken = jobsets.told
     assert swept == f"job {orphan} of a run that has ended was still at work, and was deleted" and "is there already, and taken over" in taken
@@ -164,6 +172,7 @@ def test_a_killed_runs_jobset_is_taken_over_and_an_ended_ones_swept(jobsets):
     assert len(jobsets.made) == 2 and "next" not in {pod.run for pod in open_ledger(jobsets.root).pods()}
 
 
+@pytest.mark.slow
 def test_told_to_stop_it_deletes_the_jobset_once_its_pods_have_saved(jobsets, monkeypatch):
     backend = jobsets.backend()
     jobsets.scripts = [WAITING]
@@ -203,6 +212,7 @@ def test_a_cluster_without_jobset_is_said_before_the_first_stage(jobsets):
         jobsets.backend()
 
 
+@pytest.mark.slow
 def test_two_pods_of_a_jobset_have_their_ranks(jobsets):
     jobsets.launch["cluster"]["nodes"] = 2
     backend = jobsets.backend()
