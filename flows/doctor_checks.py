@@ -174,15 +174,18 @@ def check_cluster(root: Path) -> Iterator[Finding]:
         return
     from components.launch.kubernetes_api import open_api
     from components.launch.kubernetes_backend import folder_of_pods
+    from components.launch.kubernetes_kinds import KINDS
     from components.launch.kubernetes_rights import missing_rights
     from components.settings.cluster import load_trainer_pods
 
     load_trainer_pods(launch.cluster.pods)
     folder_of_pods(root, launch.cluster.mount)
     api = open_api(launch.cluster.address)
-    missing = missing_rights(api, launch.cluster.namespace)
+    missing = missing_rights(api, launch.cluster.namespace, kind=launch.cluster.kind)
+    if not missing:
+        KINDS[launch.cluster.kind](api, launch.cluster.namespace).check()
     says = f"{api.address} answers; namespace {launch.cluster.namespace}{_named([f'may not {right}' for right in missing])}"
-    yield Finding("cluster", not missing, says, "apply infra/kubernetes/base/worker-rights.yaml, or run as the worker's account" if missing else "")
+    yield Finding("cluster", not missing, says, "apply infra/kubernetes/base/worker-rights.yaml (for JobSets infra/kubernetes/components/jobset too), or run as the worker's account" if missing else "")
 
 
 def check_machine(root: Path, *, free_gib: float) -> Iterator[Finding]:

@@ -34,6 +34,7 @@ from flows.retrain_request import RetrainRequest
 from flows.run_folder import is_held, new_run_id, workspace_lock
 
 Status = Literal["open", "stopped", "failed"]
+BUDGET = "launch.budget_gpu_hours"
 OPERATIONAL = ("system", "launch")  # where things lie, run and listen here: never part of a result
 SECONDS_A_DAY = 86_400
 
@@ -43,7 +44,7 @@ class WorkspaceNote:
     """What a workspace was made for and how its run stands."""
 
     run: str
-    key: str  # digest of the request with its revisions resolved
+    key: str  # digest of the request with its revisions resolved, without its budget
     flow_run: str | None
     status: Status
     reason: str
@@ -73,12 +74,14 @@ def own_workspace(root: Path, request: RetrainRequest, *, flow_run: str | None =
     with exclusive(root / WORKTREES / ".lock"):  # one process at a time makes, finds or sweeps workspaces
         sweep_workspaces(root)
         commit, data = resolve_revision(root, request.revision), resolve_revision(root, request.data_revision) if request.data_revision else None
-        key = digest_value([commit, data, request.model_dump(mode="json", exclude={"revision", "data_revision"})])
+        key = digest_value([commit, data, request.model_dump(mode="json", exclude={"revision", "data_revision", "budget_gpu_hours"})])
         note = _found(root, key, flow_run)
         is_resumed = note is not None
         if note is None:
             note = WorkspaceNote(new_run_id(time.time()), key, flow_run, "open", "", time.time())
             _make(root, _folder(root, note.run), request, commit=commit, data=data)
+        else:
+            _take_budget(root, _folder(root, note.run), request)
         note = replace(note, flow_run=flow_run, status="open", touched=time.time())
         _write(root, note)
         held = contextlib.ExitStack()
@@ -141,6 +144,16 @@ def _make(root: Path, folder: Path, request: RetrainRequest, *, commit: str, dat
     except BaseException:
         remove_worktree(root, folder)
         raise
+
+
+def _take_budget(root: Path, folder: Path, request: RetrainRequest) -> None:
+    """Give a workspace that is gone on with the budget of now: what ended for want of it goes on once it is raised."""
+    here = read_yaml(root / "params.yaml").get("launch", {}).get("budget_gpu_hours")
+    budget = {**parse_overrides(request.overrides), **request.operational()}.get(BUDGET, here)
+    values = read_yaml(folder / "params.yaml")
+    if budget != values.get("launch", {}).get("budget_gpu_hours"):
+        write_parameters(folder, overlay(values, {"launch": {"budget_gpu_hours": budget}}))
+        commit_request(folder, message="quarkmed: the budget of a run that goes on", names=("params.yaml",))
 
 
 def _values(root: Path, folder: Path, request: RetrainRequest) -> dict[str, Any]:

@@ -28,7 +28,6 @@ class JobFollower:
 
     def __init__(self, backend: "KubernetesBackend", job: TrainingJob, attempt: Attempt) -> None:
         self._backend, self._job, self._attempt = backend, job, attempt
-        self._path = f"{backend.jobs}/{job.name}"
         self._log: PodLog | None = None
         self._state: State = "queued"
         self._since = time.monotonic()
@@ -54,7 +53,7 @@ class JobFollower:
 
     def _look(self) -> tuple[Object | None, list[Object]]:
         """Return the job (None where it is gone) and its pods, both read after what came before."""
-        job = self._backend.patiently(lambda: self._backend.api.find(self._path))
+        job = self._backend.patiently(lambda: self._backend.jobs.find(self._job.name))
         return job, self._backend.patiently(lambda: self._backend.pods_of(self._job.name))
 
     def _see(self, pods: list[Object], *, is_last: bool) -> None:
@@ -89,7 +88,7 @@ class JobFollower:
         """Wait for a change of the job, at most `look_seconds`."""
         seconds, started = self._backend.cluster.look_seconds, time.monotonic()
         try:
-            self._backend.api.wait_for_change(self._backend.jobs, name=self._job.name, version=job["metadata"].get("resourceVersion", ""), seconds=seconds)
+            self._backend.jobs.wait_for_change(self._job.name, version=job["metadata"].get("resourceVersion", ""), seconds=seconds)
             rest = LEAST_WAIT_SECONDS
         except (ApiUnreachable, UserError):  # never Preempted, which a signal may raise here
             rest = min(seconds, LOST_WATCH_SECONDS)

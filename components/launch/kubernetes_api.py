@@ -56,6 +56,15 @@ class KubernetesApi:
         """
         return self._call("POST", path, body=manifest)
 
+    def create_or_get(self, path: str, manifest: Object) -> tuple[Object, bool]:
+        """Create an object, or get the one that has its name; return it, and whether it was made by this call."""
+        try:
+            return self.create(path, manifest), True
+        except ApiRefused as error:
+            if error.status != 409:
+                raise
+            return self.get(f"{path}/{manifest['metadata']['name']}"), False
+
     def delete(self, path: str) -> None:
         """Ask for an object's end, its dependants first; one that is gone already is no error."""
         with contextlib.suppress(_Gone):

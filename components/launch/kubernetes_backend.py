@@ -17,22 +17,20 @@ from components.errors import InfrastructureError, Preempted, UserError, is_told
 from components.launch.ends import Attempt, Ending
 from components.launch.gpu_hours import open_ledger
 from components.launch.job_follower import JobFollower
-from components.launch.kubernetes_api import ApiRefused, ApiUnreachable, KubernetesApi, open_api
+from components.launch.kubernetes_api import ApiUnreachable, KubernetesApi, open_api
 from components.launch.kubernetes_ends import is_over, pod_time
 from components.launch.kubernetes_job import (
     ATTEMPT_LABEL,
     DIVISOR_NOTE,
     END_SECONDS,
     FOLDER_NOTE,
-    JOB_NAME_LABEL,
     KEY_LABEL,
     LABEL_LENGTH,
     PROJECT,
     RUN_LABEL,
     TrainingJob,
-    job_manifest,
-    service_manifest,
 )
+from components.launch.kubernetes_kinds import KINDS
 from components.launch.launcher import can_train_on_several
 from components.pipeline.graph import load_graph
 from components.pipeline.running import StageRun, ended_run
@@ -59,8 +57,7 @@ class KubernetesBackend:
         """Args: as of `open_cluster_backend`; pod: of a stage that trains on several processes."""
         self.root, self.api, self.run_id, self.settings, self.log = root, api, run, settings, log
         self.cluster, self._pod, self._tell = settings.launch.cluster, pod, tell
-        self.jobs = f"/apis/batch/v1/namespaces/{self.cluster.namespace}/jobs"
-        self.services = f"/api/v1/namespaces/{self.cluster.namespace}/services"
+        self.jobs = KINDS[self.cluster.kind](api, self.cluster.namespace)
         self.pods = f"/api/v1/namespaces/{self.cluster.namespace}/pods"
         self.ledger = open_ledger(root)
 
@@ -94,7 +91,7 @@ class KubernetesBackend:
         return TrainingJob(
             namespace=self.cluster.namespace, stage=attempt.stage, stage_key=attempt.key, attempt=attempt.number,
             nodes=self.cluster.nodes if is_ranked else 1, grace_seconds=self.settings.system.grace_seconds, pod=pod,
-            run=self.run_id, folder=folder_of_pods(self.root, self.cluster.mount), micro_divisor=attempt.micro_divisor,
+            run=self.run_id, folder=folder_of_pods(self.root, self.cluster.mount), micro_divisor=attempt.micro_divisor, inset=self.jobs.inset,
         )  # fmt: skip
 
     def patiently(self, call: Callable[[], Answer], *, minutes: float | None = None) -> Answer:
@@ -116,10 +113,9 @@ class KubernetesBackend:
 
     def remove(self, name: str, *, grace_seconds: float) -> bool:
         """Delete a job with its pods and service, and wait until it is gone; return False where it was not within its grace and lost_minutes."""
-        self.patiently(lambda: self.api.delete(f"{self.jobs}/{name}"))
-        self.patiently(lambda: self.api.delete(f"{self.services}/{name}"))
+        self.patiently(lambda: self.jobs.delete(name))
         deadline = time.monotonic() + grace_seconds + END_SECONDS + 60 * self.cluster.lost_minutes
-        while self.patiently(lambda: self.api.find(f"{self.jobs}/{name}")) is not None:
+        while self.patiently(lambda: self.jobs.find(name)) is not None:
             if time.monotonic() > deadline:
                 return False
             time.sleep(min(1.0, self.cluster.look_seconds))
@@ -127,13 +123,11 @@ class KubernetesBackend:
 
     def jobs_where(self, selector: str) -> list[Object]:
         """Return the jobs of a label selector."""
-        found = self.patiently(lambda: self.api.get(self.jobs, labelSelector=selector))
-        items: list[Object] = found.get("items", [])
-        return items
+        return self.patiently(lambda: self.jobs.where(selector))
 
     def pods_of(self, name: str) -> list[Object]:
         """Return the pods of a job; one call, without patience."""
-        items: list[Object] = self.api.get(self.pods, labelSelector=f"{JOB_NAME_LABEL}={name}").get("items", [])
+        items: list[Object] = self.api.get(self.pods, labelSelector=f"{self.jobs.pod_label}={name}").get("items", [])
         return items
 
     def count_hours(self, pods: list[Object]) -> None:
@@ -164,30 +158,18 @@ class KubernetesBackend:
             raise InfrastructureError(f"job {name} was deleted and does not end; look at its pods' nodes (`kubectl describe`), then run again")
 
     def _create(self, job: TrainingJob) -> None:
-        """Create the job and its service where they are not there yet."""
-        try:
-            made = self.patiently(lambda: self.api.create(self.jobs, job_manifest(job)))
-        except ApiRefused as error:
-            if error.status != 409:
-                raise
-            made = self.patiently(lambda: self.api.get(f"{self.jobs}/{job.name}"))
+        """Create the job where it is not there yet."""
+        made, is_new = self.patiently(lambda: self.jobs.create(job))
+        self.patiently(lambda: self.jobs.complete(job, made))
+        if not is_new:
             self._tell(f"{job.stage}: job {job.name} is there already, and taken over")
-        with contextlib.suppress(_Exists):
-            self.patiently(lambda: self._create_service(job, made["metadata"].get("uid")))
-
-    def _create_service(self, job: TrainingJob, uid: str | None) -> None:
-        try:
-            self.api.create(self.services, service_manifest(job, job_uid=uid))
-        except ApiRefused as error:
-            raise (_Exists if error.status == 409 else UserError)(str(error)) from None
 
     def _cancel(self, job: TrainingJob) -> None:
         """Delete the job and let its pods save their state; a cluster that does not answer leaves the job to the next run."""
         with contextlib.suppress(InfrastructureError, UserError):
-            self.api.delete(f"{self.jobs}/{job.name}")
-            self.api.delete(f"{self.services}/{job.name}")
+            self.jobs.delete(job.name)
             deadline = time.monotonic() + job.grace_seconds + END_SECONDS
-            while self.api.find(f"{self.jobs}/{job.name}") is not None and time.monotonic() < deadline:
+            while self.jobs.find(job.name) is not None and time.monotonic() < deadline:
                 self.count_hours(self.pods_of(job.name))
                 time.sleep(min(0.5, self.cluster.look_seconds))
 
@@ -202,10 +184,6 @@ class KubernetesBackend:
             if time.monotonic() > deadline:
                 return Ending("failed", attempt, f"stage {attempt.stage} ended well in its pod, but no result of its key stands in {self.root}: do pods mount this very folder at {PROJECT}?")
             time.sleep(0.5)
-
-
-class _Exists(UserError):
-    """409 of a service that is there already."""
 
 
 def folder_of_pods(root: Path, mount: Path) -> str:
@@ -236,7 +214,7 @@ def open_cluster_backend(root: Path, *, run: str, settings: Settings, log: Path,
     cluster = settings.launch.cluster
     folder_of_pods(root, cluster.mount)
     backend = KubernetesBackend(root, open_api(cluster.address), run=run, settings=settings, pod=load_trainer_pods(cluster.pods), log=log, tell=tell)
-    backend.patiently(lambda: backend.api.get(backend.jobs, limit="1"), minutes=OPENING_MINUTES)
+    backend.patiently(backend.jobs.check, minutes=OPENING_MINUTES)
     for name in sweep_orphans(backend):
         tell(f"job {name} of a run that has ended was still at work, and was deleted")
     return backend

@@ -11,11 +11,13 @@ Pure functions; nothing here talks to a cluster.
 import math
 import re
 from dataclasses import dataclass
-from pathlib import PurePosixPath
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from components.errors import EXIT_DIVERGED, EXIT_OUT_OF_MEMORY, EXIT_PREEMPTED, EXIT_USER_ERROR, SettingsError
 from components.lineage import digest_value
+from components.observing.run_log import log_environment
+from components.pipeline.events import RUNS
 from components.settings.cluster import TrainerPodSettings
 
 Manifest = dict[str, Any]
@@ -25,6 +27,7 @@ PORT = 29500  # torchrun's store, on pod 0
 PROJECT = "/project"
 USER = 10001
 NAME_LENGTH = 63  # of a DNS label (RFC 1123): a pod's host name is `<job>-<index>`
+POD_ENDING = 6  # of a pod's name, such as -x7k2p; a JobSet whose pods' names would be too long with it is refused
 KEY_LENGTH = 16  # hexadecimal digits of the stage key in a name
 LABEL_LENGTH = 63
 ANSWER_SECONDS = 5  # beyond the grace, for a rank to end; then torchrun kills it
@@ -33,6 +36,7 @@ STAGE = re.compile(r"[a-z][a-z0-9_]*[a-z0-9]")
 KEY = re.compile(r"[0-9a-f]{16,}")
 RUN = re.compile(r"([A-Za-z0-9]([-A-Za-z0-9_.]{0,61}[A-Za-z0-9])?)?")  # what a label's value may be
 STAGE_LABEL, KEY_LABEL, RUN_LABEL, ATTEMPT_LABEL = "quarkmed/stage", "quarkmed/stage-key", "quarkmed/run", "quarkmed/attempt"
+QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 JOB_NAME_LABEL = "batch.kubernetes.io/job-name"  # what the cluster marks a job's pods with
 KEY_NOTE, FOLDER_NOTE, DIVISOR_NOTE = "quarkmed/stage-key", "quarkmed/folder", "quarkmed/micro-divisor"
 FAILURE_RULES = (EXIT_USER_ERROR, EXIT_PREEMPTED, EXIT_OUT_OF_MEMORY, EXIT_DIVERGED)
@@ -52,6 +56,7 @@ class TrainingJob:
         run: the id of the run it belongs to; "" where none is told.
         folder: the project's folder as pods see it, on their volume.
         micro_divisor: what micro_tokens is divided by.
+        inset: what the kind of job puts between its name and a pod's index (components/launch/kubernetes_kinds.py).
     """
 
     namespace: str
@@ -64,6 +69,7 @@ class TrainingJob:
     run: str = ""
     folder: str = PROJECT
     micro_divisor: int = 1
+    inset: str = ""
 
     def __post_init__(self) -> None:
         if not STAGE.fullmatch(self.stage):
@@ -87,8 +93,13 @@ class TrainingJob:
         """
         key = self.stage_key if self.folder == PROJECT else digest_value([self.stage_key, self.folder])
         ending = f"-{key[:KEY_LENGTH]}-{self.attempt}"
-        room = NAME_LENGTH - len(ending) - len(f"-{self.nodes - 1}")
+        room = NAME_LENGTH - len(ending) - len(f"{self.inset}-{self.nodes - 1}") - (POD_ENDING if self.inset else 0)
         return self.stage.replace("_", "-")[:room].rstrip("-") + ending
+
+    @property
+    def meeting_place(self) -> str:
+        """The address of the first pod within the job's service."""
+        return f"{self.name}{self.inset}-0.{self.name}"
 
     @property
     def annotations(self) -> dict[str, str]:
@@ -103,7 +114,7 @@ class TrainingJob:
             STAGE_LABEL: self.stage, KEY_LABEL: self.stage_key[:LABEL_LENGTH], ATTEMPT_LABEL: str(self.attempt),
         }  # fmt: skip
         labels |= {RUN_LABEL: self.run} if self.run else {}
-        return labels | ({"kueue.x-k8s.io/queue-name": self.pod.queue} if self.pod.queue else {})
+        return labels | ({QUEUE_LABEL: self.pod.queue} if self.pod.queue else {})
 
 
 def job_manifest(job: TrainingJob) -> Manifest:
@@ -154,7 +165,7 @@ def training_command(job: TrainingJob) -> list[str]:
     return [
         "python", "-m", "components.launch.torchrun",
         "--nnodes", str(job.nodes), "--nproc-per-node", str(job.pod.processes), "--node-rank", "$(JOB_COMPLETION_INDEX)",
-        "--master-addr", f"{job.name}-0.{job.name}", "--master-port", str(PORT),
+        "--master-addr", job.meeting_place, "--master-port", str(PORT),
         "--shutdown-timeout", str(math.ceil(job.grace_seconds) + ANSWER_SECONDS),
         "--module", "flows.cli", "stage", job.stage, *smaller,
     ]  # fmt: skip
@@ -199,7 +210,7 @@ def _container(job: TrainingJob) -> Manifest:
         "imagePullPolicy": "IfNotPresent",
         "command": training_command(job),
         "workingDir": job.folder,
-        "env": [{"name": name, "value": value} for name, value in STAGE_ENVIRONMENT.items()],
+        "env": [{"name": name, "value": value} for name, value in (STAGE_ENVIRONMENT | _log_of(job)).items()],
         "envFrom": [{"configMapRef": {"name": job.pod.environment_map}}, {"secretRef": {"name": job.pod.store_secret}}],
         "ports": [{"name": "rendezvous", "containerPort": PORT, "protocol": "TCP"}],
         "resources": _resources(job.pod),
@@ -211,6 +222,11 @@ def _container(job: TrainingJob) -> Manifest:
             {"name": "project", "mountPath": PROJECT},
         ],
     }
+
+
+def _log_of(job: TrainingJob) -> dict[str, str]:
+    """Return the variables by which a pod's processes log to the run's folder; none where the job belongs to no run."""
+    return log_environment(Path(job.folder) / RUNS / job.run / "logs" / "stages.log") if job.run else {}
 
 
 def _resources(pod: TrainerPodSettings) -> Manifest:

@@ -3,8 +3,8 @@
     {"time": "2026-11-25T21:45:42.123Z", "level": "info", "run": "…", "process": "stages", "pid": 4711,
      "stage": "ift", "step": 120, "rank": 0, "event": "progress", …}
 
-A worker or a rank finds its file by the environment that its parent gave it (`log_environment`); without, nothing is
-logged. No patient text: our own events carry ids, counts and sentences made of them; of what another library logs only
+A worker, a rank or a pod finds its file by the environment that whoever started it gave (`log_environment`); without, nothing
+is logged. No patient text: our own events carry ids, counts and sentences made of them; of what another library logs only
 who, where and how grave is kept, for its words may quote what it was given. A line that cannot be written is lost: a
 log never stops a run.
 """
@@ -82,7 +82,8 @@ def log_environment(text_log: Path) -> dict[str, str]:
 def open_process_log(environment: Mapping[str, str] = os.environ) -> RunLog | None:
     """Return the log the environment names, None where it names none; called once, where a process starts.
 
-    Among several processes of one stage (torchrun) each has a file of its own. What libraries log goes to stderr as before.
+    Of several processes of one stage (torchrun) rank 0 logs where a lone one does, each other rank in a file of its own. What
+    libraries log goes to stderr as before.
     """
     global _opened
     if not environment.get(LOG_FILE):
@@ -90,7 +91,7 @@ def open_process_log(environment: Mapping[str, str] = os.environ) -> RunLog | No
     path, rank = Path(environment[LOG_FILE]), None
     if int(environment.get("WORLD_SIZE", "1")) > 1:
         rank = int(environment["RANK"])
-        path = path.with_name(f"{path.stem}-rank-{rank}{SUFFIX}")
+        path = path.with_name(f"{path.stem}-rank-{rank}{SUFFIX}") if rank else path
     _opened = RunLog(path, run=environment.get(RUN, ""), rank=rank)
     root = logging.getLogger()
     if not root.handlers and logging.lastResort is not None:

@@ -123,9 +123,13 @@ def write_parameters(folder: Path, values: dict[str, Any]) -> None:
         path.write_text(yaml.safe_dump(values, sort_keys=False), encoding="utf-8")
 
 
-def commit_request(folder: Path, *, message: str) -> str:
-    """Commit what differs from the revision on the workspace's detached HEAD; return the commit, HEAD where nothing differs."""
-    run_git(folder, "add", "--update")
+def commit_request(folder: Path, *, message: str, names: tuple[str, ...] = ()) -> str:
+    """Commit what differs from HEAD on the workspace's detached HEAD; return the commit, HEAD where nothing differs.
+
+    Args:
+        names: of the files to commit; all that git tracks where none is named.
+    """
+    run_git(folder, "add", *(("--", *names) if names else ("--update",)))
     if not run_git(folder, "diff", "--cached", "--name-only"):
         return run_git(folder, "rev-parse", "HEAD")
     time = run_git(folder, "show", "--no-patch", "--format=%cI", "HEAD")

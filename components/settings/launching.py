@@ -12,6 +12,7 @@ from pydantic import Field
 from components.settings.base import Section
 
 BackendName = Literal["local", "torchrun", "kubernetes"]
+ClusterJobKind = Literal["job", "jobset"]
 
 
 class RetrySettings(Section):
@@ -30,6 +31,7 @@ class ClusterSettings(Section):
     namespace: str = Field(default="quarkmed-training", pattern=r"^[a-z0-9]([-a-z0-9]{0,61}[a-z0-9])?$")
     pods: Path = Field(default=Path("/etc/quarkmed/trainer-pods.yaml"), description="the file of pod settings; components/settings/cluster.py explains its keys")
     mount: Path = Field(default=Path("/project"), description="where this machine sees the volume that pods see at /project")
+    kind: ClusterJobKind = Field(default="job", description="what a stage is submitted as; job: an Indexed Job and a headless Service; jobset: a JobSet of one such Job, where its controller is installed")
     nodes: int = Field(default=1, ge=1, le=1024, description="pods of a stage that trains on several processes; any other stage has one")
     look_seconds: float = Field(default=5.0, gt=0, le=300, description="seconds between two looks at a job and its pods, where no change is heard of before")
     outage_minutes: float = Field(default=60.0, gt=0, description="minutes the API server may not answer while a job runs, before its run gives up; the job goes on")

@@ -1,12 +1,15 @@
 """Workspaces of runs: made from a request without touching the person's files, gone on with, removed, swept."""
 
 import subprocess
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 import yaml
 
 from components.errors import SettingsError, UserError
+from components.launch.gpu_hours import PodTime, open_ledger
+from components.launch.launcher import open_launcher
 from components.settings.settings import load_settings
 from flows.own_workspaces import is_note_held, own_workspace, sweep_workspaces, workspace_notes
 from flows.retrain_request import RetrainRequest
@@ -90,9 +93,11 @@ def test_a_wrong_request_is_refused_and_leaves_nothing(fake_project, asked, mess
 
 
 def test_a_failed_run_keeps_its_workspace_and_the_same_request_goes_on_in_it(fake_project):
-    request = RetrainRequest(overrides=["run.seed=3"])
+    request = RetrainRequest(overrides=["run.seed=3"], budget_gpu_hours=2)
+    pod = PodTime(pod="p", uid="u", node="n", run="", stage="ift", key="k", attempt=1, gpus=8, started=0.0, ended=900.0, has_ended=True)
     with pytest.raises(UserError), own_workspace(fake_project, request, flow_run="first") as place:
         (place.folder / "var" / "work").mkdir()
+        open_ledger(place.folder).note([replace(pod, run=place.run)])
         raise UserError("a bad word")
     [note] = workspace_notes(fake_project)
     assert (note.run, note.status, note.reason) == (place.run, "failed", "a bad word")
@@ -100,9 +105,25 @@ def test_a_failed_run_keeps_its_workspace_and_the_same_request_goes_on_in_it(fak
         assert other.run != place.run and not other.is_resumed
     with own_workspace(fake_project, request, flow_run="second") as again:
         assert (again.run, again.is_resumed) == (place.run, True) and (again.folder / "var" / "work").is_dir()
+        launcher = open_launcher(again.folder, run=again.run, settings=again.settings, table="fake_stages:STAGES")
+        with pytest.raises(UserError, match=r"this run has spent 2\.00 of its 2 GPU-hours"):  # what it spent before it failed counts
+            launcher.run_stage("ift", "0" * 64)
         with own_workspace(fake_project, request) as third:  # the other one is held: another workspace
             assert third.run != place.run and is_note_held(fake_project, note)
     assert workspace_notes(fake_project) == []
+
+
+def test_a_run_that_goes_on_takes_the_budget_of_now(fake_project):
+    runs, budgets = set(), []
+    for budget in (2, 3, 0):  # 0: that of params.yaml, which names none
+        with pytest.raises(UserError), own_workspace(fake_project, RetrainRequest(overrides=["run.seed=3"], budget_gpu_hours=budget)) as place:
+            runs.add(place.run)
+            budgets.append(place.settings.launch.budget_gpu_hours)
+            changed = git(place.folder, "diff", "--name-only", "HEAD").split()
+            assert place.settings.run.seed == 3 and changed == ([] if budget == 2 else ["data/notes.txt"])  # the budget alone is committed
+            (place.folder / "data" / "notes.txt").write_text("changed by the run\n")
+            raise UserError("the budget is spent")
+    assert len(runs) == 1 and budgets == [2.0, 3.0, None]
 
 
 def test_workspaces_nobody_goes_on_with_are_swept_by_age_and_number_but_never_a_held_one(fake_project):

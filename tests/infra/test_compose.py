@@ -98,3 +98,9 @@ def test_rclone_gets_its_pair_as_one_value():
     # it reads lists from variables as CSV; a pair without quotes is two values, and the server does not start
     pair = VARIABLE.sub("x", SERVICES["object-store"]["environment"]["RCLONE_AUTH_KEY"])
     assert pair == '"x,x"'
+
+
+def test_the_worker_finds_the_promotion_journal_in_mlflows_database():
+    worker, mlflow = (SERVICES[name] for name in ("worker", "mlflow"))
+    assert worker["environment"]["MLFLOW_BACKEND_STORE_URI"] == mlflow["environment"]["MLFLOW_BACKEND_STORE_URI"]
+    assert set(SERVICES["postgres"]["networks"]) <= set(worker["networks"])

@@ -15,6 +15,7 @@ import yaml
 from components.launch.kubernetes_job import TrainingJob, job_manifest, service_manifest
 from components.settings.cluster import load_trainer_pods
 from components.settings.settings import load_settings
+from components.tracking.addresses import DATABASE_VARIABLE
 
 ROOT = Path(__file__).parents[2]
 KUBERNETES = ROOT / "infra" / "kubernetes"
@@ -23,6 +24,8 @@ FOLDERS = ["base", *(f"overlays/{name}" for name in OVERLAYS)]
 VERSIONS = ["1.31", "1.36"]  # the oldest the manifests are meant for (podFailurePolicy is stable since), and a new one
 SECRET_NAME = re.compile(r"PASSWORD|SECRET|TOKEN(?!IZER)|ACCESS_KEY|AUTH_STRING|CREDENTIAL|CONNECTION_URL|STORE_URI", re.IGNORECASE)
 SECRET_VALUE = re.compile(r"://[^/\s:@]+:[^/\s@]+@|AKIA[0-9A-Z]{16}|-----BEGIN")
+MAKING = ["create", "get", "list", "watch", "delete"]
+RIGHTS = {("batch", "jobs"): MAKING, ("", "services"): MAKING, ("", "pods"): ["get", "list", "watch"], ("", "pods/log"): ["get"]}
 Manifest = dict[str, Any]
 
 
@@ -49,6 +52,11 @@ def _named(manifests: list[Manifest], kind: str, name: str, namespace: str | Non
 
 def _kind(manifests: list[Manifest], kind: str) -> list[Manifest]:
     return [item for item in manifests if item["kind"] == kind]
+
+
+def _rights(role: Manifest) -> dict[tuple[str, str], list[str]]:
+    """Return the verbs of a role by API group and resource."""
+    return {(group, resource): rule["verbs"] for rule in role["rules"] for group in rule["apiGroups"] for resource in rule["resources"]}
 
 
 def _containers(workload: Manifest) -> list[Manifest]:
@@ -183,18 +191,39 @@ def test_no_secret_is_written_down(manifests):
     assert not SECRET_VALUE.search(json.dumps(manifests))
 
 
+def test_the_promotion_journal_is_in_the_database_and_the_worker_knows_that_password_alone(manifests):
+    keys = {}
+    for workload in _kind(manifests, "Deployment"):
+        for container in _containers(workload):
+            for item in container.get("env", []):
+                if item.get("valueFrom", {}).get("secretKeyRef", {}).get("name") == "databases":
+                    keys.setdefault(workload["metadata"]["name"], {})[item["name"]] = item["valueFrom"]["secretKeyRef"]["key"]
+    journal = {"MLFLOW_BACKEND_STORE_URI": "mlflow-url"}  # by which components/tracking/addresses.py finds it
+    assert DATABASE_VARIABLE in journal
+    assert keys == {"worker": journal, "mlflow-server": journal, "prefect-server": {"PREFECT_SERVER_DATABASE_CONNECTION_URL": "prefect-url"}}
+
+
 def test_only_the_worker_has_rights_and_they_are_these(manifests):
     assert not {"ClusterRole", "ClusterRoleBinding"} & {item["kind"] for item in manifests}
     (role,), (binding,) = _kind(manifests, "Role"), _kind(manifests, "RoleBinding")
-    rights = {(group, resource): rule["verbs"] for rule in role["rules"] for group in rule["apiGroups"] for resource in rule["resources"]}
-    making = ["create", "get", "list", "watch", "delete"]
-    assert rights == {("batch", "jobs"): making, ("", "services"): making, ("", "pods"): ["get", "list", "watch"], ("", "pods/log"): ["get"]}
+    assert _rights(role) == RIGHTS
     assert binding["roleRef"]["name"] == role["metadata"]["name"]
     assert binding["subjects"] == [{"kind": "ServiceAccount", "name": "worker", "namespace": "quarkmed-training"}]
     assert {item["metadata"]["namespace"] for item in (role, binding)} == {"quarkmed-training"}
     mounting = [item["metadata"]["name"] for item in _kind(manifests, "Deployment") if item["spec"]["template"]["spec"]["automountServiceAccountToken"]]
     assert mounting == ["worker"]
     assert {item["automountServiceAccountToken"] for item in _kind(manifests, "ServiceAccount")} == {False}
+
+
+def test_the_component_of_jobsets_adds_their_rights_and_a_bound_and_nothing_else(rendered, with_jobsets):
+    before, after = rendered("overlays/gpu"), with_jobsets(rendered("overlays/gpu"))
+    (role,), (quota,) = _kind(after, "Role"), _kind(after, "ResourceQuota")
+    assert _rights(role) == RIGHTS | {("jobset.x-k8s.io", "jobsets"): MAKING}
+    assert quota["spec"]["hard"]["count/jobsets.jobset.x-k8s.io"] == quota["spec"]["hard"]["count/jobs.batch"]
+    changed = [new["kind"] for old, new in zip(before, after, strict=True) if old != new]
+    assert sorted(changed) == ["ResourceQuota", "Role"]
+    for manifest in (role, quota):
+        assert kubernetes_validate.validate(manifest, VERSIONS[0], strict=True) == VERSIONS[0]
 
 
 def test_pods_name_accounts_and_settings_that_exist(manifests):

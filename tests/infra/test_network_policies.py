@@ -10,7 +10,7 @@ PODS = {"prefect-server": "quarkmed", "mlflow-server": "quarkmed", "worker": "qu
 INSIDE = {("worker", "prefect-server", 4200, 4200), ("worker", "mlflow-server", 5000, 5000), ("trainer", "trainer", 1024, 65535)}
 OUTSIDE = {
     ("prefect-server", "to-databases"), ("mlflow-server", "to-databases"), ("mlflow-server", "to-object-store"),
-    ("worker", "to-object-store"), ("worker", "to-cluster-api"), ("worker", "to-repository"), ("trainer", "to-object-store"),
+    ("worker", "to-databases"), ("worker", "to-object-store"), ("worker", "to-cluster-api"), ("worker", "to-repository"), ("trainer", "to-object-store"),
 }  # fmt: skip
 FROM_OTHERS = {("metrics", 9217)}  # from namespaces that are not ours
 DOCUMENTATION = ipaddress.ip_network("192.0.2.0/24")  # RFC 5737
@@ -91,8 +91,16 @@ def test_out_of_the_cluster_go_only_these(policies):
 
 def test_addresses_as_shipped_reach_nothing(policies):
     blocks = [peer["ipBlock"]["cidr"] for policy in policies for rule in policy["spec"].get("egress", []) for peer in rule["to"] if "ipBlock" in peer]
-    assert len(blocks) == 5
+    assert len(blocks) == 6
     assert all(ipaddress.ip_network(block).subnet_of(DOCUMENTATION) for block in blocks)
+
+
+def test_a_site_names_an_address_once_for_all_who_go_there(policies):
+    blocks: dict[str, set[str]] = {}
+    for policy in policies:
+        for rule in policy["spec"].get("egress", []):
+            blocks.setdefault(policy["metadata"]["name"], set()).update(peer["ipBlock"]["cidr"] for peer in rule["to"] if "ipBlock" in peer)
+    assert {name: len(found) for name, found in blocks.items() if found} == {"to-databases": 1, "to-object-store": 1, "to-cluster-api": 1, "to-repository": 1}
 
 
 def test_every_rule_names_its_peers_and_ports(policies):

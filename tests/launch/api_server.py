@@ -1,4 +1,4 @@
-"""A Kubernetes API server for tests, of plain HTTP threads: jobs, services, pods, logs, watches and questions of rights.
+"""A Kubernetes API server for tests, of plain HTTP threads: jobs, JobSets, services, pods, logs, watches and questions of rights.
 
 It keeps what it is given, answers as the real one does where our launcher looks, and injects what goes wrong on the way:
 an outage (the port refuses), answers of 500, watches and logs cut in the middle, calls whose answer is lost, missing rights.
@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from local_jobsets import LocalJobSets
 from local_pods import LocalPods
 
 Object = dict[str, Any]
 JOBS, SERVICES, PODS = "/apis/batch/v1/namespaces/n/jobs", "/api/v1/namespaces/n/services", "/api/v1/namespaces/n/pods"
+JOBSETS = "/apis/jobset.x-k8s.io/v1alpha2/namespaces/n/jobsets"
 REVIEWS = "/apis/authorization.k8s.io/v1/selfsubjectaccessreviews"
 
 
@@ -33,6 +35,7 @@ class ApiServer:
     def __init__(self, volume: Path, *, gpus: int = 8) -> None:
         self.pods = LocalPods(volume, gpus=gpus)
         self.services: dict[str, Object] = {}
+        self.jobsets = LocalJobSets(self.pods, self.services)
         self.calls: list[str] = []  # "METHOD path"
         self.answers_500 = self.lost_answers = self.cut_watches = self.cut_logs = 0  # how many of the next
         self.is_down = False
@@ -44,6 +47,12 @@ class ApiServer:
     @property
     def address(self) -> str:
         return f"http://127.0.0.1:{self._port}"
+
+    def held(self, collection: str) -> dict[str, Object]:
+        """Return what there is of a collection, by name."""
+        if collection == PODS:
+            return {pod.object["metadata"]["name"]: pod.object for pods in self.pods.pods.values() for pod in pods}
+        return {JOBS: self.pods.jobs, JOBSETS: self.jobsets.jobsets, SERVICES: self.services}[collection]
 
     def start(self) -> None:
         self.is_down = False
@@ -78,7 +87,7 @@ class ApiServer:
                     if all(pod.status["phase"] == "Running" and pod.lines for pod in pods):
                         return name
             time.sleep(0.01)
-        raise AssertionError(f"no job runs: {list(self.pods.jobs)}")
+        raise AssertionError(f"no job runs: {list(self.pods.jobs)}, {list(self.jobsets.jobsets)}")
 
 
 class _Handler(BaseHTTPRequestHandler):
@@ -109,7 +118,7 @@ class _Handler(BaseHTTPRequestHandler):
             api.answers_500 -= 1
             return self._status(503, "the server is currently unable to handle the request")
         if "watch" in query:
-            return self._watch(query)
+            return self._watch(address.path, query)
         if address.path.endswith("/log"):
             return self._log(address.path.split("/")[-2], query)
         with api.pods.changed:
@@ -125,30 +134,33 @@ class _Handler(BaseHTTPRequestHandler):
             asked = body["spec"]["resourceAttributes"]
             resource = "/".join(part for part in (asked["resource"], asked.get("subresource")) if part)
             return 201, {"status": {"allowed": (asked["verb"], resource) not in api.denied}}
-        collection, _, name = next(((kind, "", path.removeprefix(kind).strip("/")) for kind in (JOBS, SERVICES, PODS) if path.startswith(kind)), ("", "", ""))
+        collection, name = next(((kind, path.removeprefix(kind).strip("/")) for kind in (JOBS, JOBSETS, SERVICES, PODS) if path.startswith(kind)), ("", ""))
+        if not collection or (collection == JOBSETS and not api.jobsets.is_installed):
+            return 404, "the server could not find the requested resource"
         verb = {"GET": "get" if name else "list", "POST": "create", "DELETE": "delete"}[self.command]
         if (verb, collection.rpartition("/")[2]) in api.denied:
             return 403, f"{collection.rpartition('/')[2]} is forbidden: User cannot {verb}"
-        held = {JOBS: api.pods.jobs, SERVICES: api.services, PODS: {pod.object["metadata"]["name"]: pod.object for pods in api.pods.pods.values() for pod in pods}}[collection]
+        held, controller = api.held(collection), {JOBS: api.pods, JOBSETS: api.jobsets}.get(collection)
         if self.command == "POST":
             if body["metadata"]["name"] in held:
                 return 409, f'{collection.rpartition("/")[2]} "{body["metadata"]["name"]}" already exists'
-            api.pods.add(body) if collection == JOBS else api.services.update({body["metadata"]["name"]: body})
+            controller.add(body) if controller else held.update({body["metadata"]["name"]: body})
             return 201, body
         if not name:
             return 200, {"items": [item for item in held.values() if _fits(item, query.get("labelSelector", ""))]}
         if name not in held:
             return 404, f'"{name}" not found'
         if self.command == "DELETE":
-            if collection == JOBS:
-                api.pods.delete(name)
-                api.services.pop(name, None)  # its owner's end
+            if controller:
+                controller.delete(name)
+                if collection == JOBS:
+                    api.services.pop(name, None)  # its owner's end
             else:
                 held.pop(name)
             return 200, {"status": "Success"}
         return 200, held[name]
 
-    def _watch(self, query: dict[str, str]) -> None:
+    def _watch(self, collection: str, query: dict[str, str]) -> None:
         api, name = self.server.owner, query["fieldSelector"].partition("=")[2]
         self._begin_stream()
         if api.cut_watches > 0:
@@ -158,7 +170,7 @@ class _Handler(BaseHTTPRequestHandler):
         deadline, since = time.monotonic() + float(query["timeoutSeconds"]), int(query["resourceVersion"] or 0)
         with api.pods.changed:
             while time.monotonic() < deadline:
-                job = api.pods.jobs.get(name)
+                job = api.held(collection).get(name)
                 if job is None or int(job["metadata"]["resourceVersion"]) > since:
                     self._chunk(json.dumps({"type": "MODIFIED" if job else "DELETED", "object": job or {}}).encode() + b"\n")
                     break

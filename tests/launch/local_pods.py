@@ -60,8 +60,9 @@ class LocalPod:
         self.status["phase"] = phase
         self.status["containerStatuses"] = [{"name": self.container["name"], "state": state}]
 
-    def start(self, command: list[str], folder: Path) -> None:
-        environment = {**os.environ, **{item["name"]: item["value"] for item in self.container["env"]}, "JOB_COMPLETION_INDEX": str(self.index)}
+    def start(self, command: list[str], folder: Path, volume: Path) -> None:
+        own = {item["name"]: item["value"].replace("/project", str(volume)) for item in self.container["env"]}
+        environment = {**os.environ, **own, "JOB_COMPLETION_INDEX": str(self.index)}
         self.process = subprocess.Popen(command, cwd=folder, env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True)
         self.object["spec"]["nodeName"] = f"node-{self.index}"
         self.status["startTime"] = stamp()
@@ -94,8 +95,8 @@ class LocalPods:
 
     def rendered_command(self, job: Object, index: int) -> list[str]:
         """The container's own command; `python` is ours, and the service's name resolves to loopback."""
-        name = job["metadata"]["name"]
-        command = [part.replace("$(JOB_COMPLETION_INDEX)", str(index)).replace(f"{name}-0.{name}", "127.0.0.1") for part in job["spec"]["template"]["spec"]["containers"][0]["command"]]
+        first = f"{job['metadata']['name']}-0.{job['spec']['template']['spec']['subdomain']}"
+        command = [part.replace("$(JOB_COMPLETION_INDEX)", str(index)).replace(first, "127.0.0.1") for part in job["spec"]["template"]["spec"]["containers"][0]["command"]]
         if self.port:
             command[command.index("--master-port") + 1] = str(self.port)
         return [sys.executable if command[0] == "python" else command[0], *command[1:]]
@@ -190,7 +191,7 @@ class LocalPods:
             self.notify(job)
             return False
         folder = self.volume / Path(pod.container["workingDir"]).relative_to("/project")
-        pod.start(self.program(job, pod.index), folder)
+        pod.start(self.program(job, pod.index), folder, self.volume)
         threading.Thread(target=self._read_log, args=(pod,), daemon=True).start()
         self.notify(job)
         return True

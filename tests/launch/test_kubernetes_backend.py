@@ -1,5 +1,6 @@
 """Stages as jobs, against an API server whose pods are processes: every kind of end, and lost connections on the way."""
 
+import sys
 import time
 
 import pytest
@@ -15,6 +16,7 @@ from components.errors import (
 )
 from components.launch import job_follower, kubernetes_backend
 from components.launch.gpu_hours import open_ledger
+from components.observing.run_log import read_logs
 
 WAITING = "trap 'echo saved; exit 43' TERM; echo ready; while true; do sleep 0.02; done"
 JOBS = "POST /apis/batch/v1/namespaces/n/jobs"
@@ -32,6 +34,14 @@ def test_a_stage_that_ends_well_is_taken_over_from_the_shared_folder(cluster):
     assert service["metadata"]["ownerReferences"][0]["uid"] == job["metadata"]["uid"]
     (pod,) = open_ledger(cluster.root).pods()
     assert (pod.stage, pod.run, pod.gpus, pod.has_ended) == ("sources", "run-1", 1, True)  # one process: one of the two GPUs
+
+
+def test_pods_log_to_the_runs_folder_rank_0_as_the_warm_process_does(cluster):
+    write = "from components.observing.run_log import open_process_log; open_process_log().write('here')"
+    cluster.scripts = [f"for rank in 0 1; do WORLD_SIZE=2 RANK=$rank {sys.executable} -c \"{write}\"; done; {cluster.good()}"]
+    cluster.run()
+    logged = read_logs(cluster.root / "runs" / "run-1" / "logs")
+    assert [(line["process"], line["rank"], line["run"], line["event"]) for line in logged] == [("stages", 0, "run-1", "here"), ("stages-rank-1", 1, "run-1", "here")]
 
 
 @pytest.mark.parametrize(("code", "kind"), [(2, UserError), (EXIT_DIVERGED, Diverged), (1, QuarkmedError), (139, QuarkmedError)])

@@ -126,6 +126,15 @@ def test_shared_memory_is_memory():
     assert volumes["shared-memory"]["emptyDir"] == {"medium": "Memory", "sizeLimit": "64Gi"}
 
 
+def test_a_pod_of_a_run_logs_to_the_runs_folder():
+    def said(job: TrainingJob) -> dict[str, str]:
+        return {item["name"]: item["value"] for item in _pod(job)["containers"][0]["env"] if item["name"].startswith("QUARKMED_")}
+
+    elsewhere = dataclasses.replace(JOB, run="r1", folder="/project/var/worktrees/a")
+    assert said(elsewhere) == {"QUARKMED_LOG": "/project/var/worktrees/a/runs/r1/logs/stages.jsonl", "QUARKMED_RUN": "r1"}
+    assert said(JOB) == {}
+
+
 def test_labels_say_stage_key_and_attempt_within_their_limit():
     labels = job_manifest(JOB)["metadata"]["labels"]
     assert labels == job_manifest(JOB)["spec"]["template"]["metadata"]["labels"] == service_manifest(JOB)["metadata"]["labels"]

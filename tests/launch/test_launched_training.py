@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 
 from components import layout
 from components.launch.launcher import RoutingLauncher
+from components.observing.run_log import read_logs
 from components.pipeline.graph import load_graph
 from components.pipeline.stage_key import stage_inputs, stage_key
 from components.recorder import read_record
@@ -72,6 +73,9 @@ def test_two_pods_of_which_one_is_drained_make_what_one_process_makes(tmp_path, 
     for name, value in expected.items():
         torch.testing.assert_close(weights[name], value, rtol=0, atol=1e-5)
     assert "pretraining:" in (root / "log.txt").read_text()  # what the first pod printed
+    logged = [(line["process"], line["rank"], line["run"], line["event"]) for line in read_logs(root / "runs" / "run-1" / "logs")]
+    for process, rank in (("stages", 0), ("stages-rank-1", 1)):
+        assert [event for *who, event in logged if who == [process, rank, "run-1"] and event.startswith("stage ")] == ["stage began", "stage stopped", "stage began", "stage ended"]
 
 
 def drain_in_the_middle(root: Path, server: Any) -> None:

@@ -46,7 +46,13 @@ def test_after_an_outage_beyond_its_bound_the_next_run_takes_the_job_over(cluste
     thread.join()
     cluster.server.start()
     RunEvents(cluster.root / "runs" / "run-1").phase("killed later")
-    cluster.later((cluster.root / "go").touch, seconds=0.3)
+
+    def go_on_once_it_is_taken_over():
+        while not cluster.told:
+            time.sleep(0.02)
+        (cluster.root / "go").touch()
+
+    cluster.later(go_on_once_it_is_taken_over)
     assert cluster.run("run-2").name == "sources"
     assert len(cluster.made) == 1
     assert {pod.run for pod in open_ledger(cluster.root).pods()} == {"run-1"}  # whose job it was

@@ -37,12 +37,15 @@ def test_a_line_says_when_how_grave_and_where_in_the_run(tmp_path):
     assert (second["stage"], second["step"], second["level"]) == (None, None, "warning")
 
 
-def test_a_process_finds_its_file_by_the_environment_and_each_rank_has_its_own(tmp_path, opened):
+def test_a_process_finds_its_file_by_the_environment_and_each_further_rank_has_its_own(tmp_path, opened):
     folder = tmp_path / "runs" / "r1" / "logs"
     assert open_process_log({}) is None
     opened().write("here")
+    opened(WORLD_SIZE="2", RANK="0").write("first")
     opened(WORLD_SIZE="2", RANK="1").write("there")
-    assert {(line["event"], line["run"], line["process"], line["rank"]) for line in read_logs(folder)} == {("here", "r1", "stages", None), ("there", "r1", "stages-rank-1", 1)}
+    assert {(line["event"], line["run"], line["process"], line["rank"]) for line in read_logs(folder)} == {
+        ("here", "r1", "stages", None), ("first", "r1", "stages", 0), ("there", "r1", "stages-rank-1", 1),
+    }  # fmt: skip
 
 
 def test_of_a_librarys_warning_only_who_where_and_how_grave_is_kept(tmp_path, opened, capsys):
