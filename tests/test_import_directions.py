@@ -1,6 +1,7 @@
 """Which way the code depends: flows → tasks → components, and the layers inside components."""
 
 import ast
+import functools
 from pathlib import Path
 
 import pytest
@@ -28,6 +29,7 @@ OWNERS = {
 }
 
 
+@functools.cache
 def _imports(path: Path) -> set[str]:
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

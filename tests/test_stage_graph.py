@@ -1,6 +1,7 @@
 """dvc.yaml against the code: each stage's deps name exactly the rooms it imports, and layout.py's paths are outputs."""
 
 import ast
+import functools
 from pathlib import Path
 
 import pytest
@@ -24,6 +25,7 @@ def _module_file(name: str) -> Path | None:
     return None
 
 
+@functools.cache
 def _imported_modules(path: Path) -> set[str]:
     names = set()
     for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):

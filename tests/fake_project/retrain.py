@@ -3,28 +3,30 @@
 import sys
 from pathlib import Path
 
-from rich.console import Console
+from light_worker import leave_torch_out
 
 from flows import cli
-from flows.run_command import run_retrain
-from flows.run_folder import workspace_lock
 
 TABLE = "fake_stages:STAGES"
 
 
 def whole() -> None:
+    from rich.console import Console
+
+    from flows.run_command import run_retrain
+
     run_retrain(Path.cwd(), console=Console(width=160), stage_table=TABLE)
 
 
 def stages_only() -> None:
     from components.launch.launcher import RoutingLauncher
     from components.settings.settings import load_settings
+    from flows.run_folder import workspace_lock
     from tasks.session import open_session
     from tasks.stage_advance import advance_stage
 
     root, run = Path.cwd(), (*sys.argv, "run")[2]
     launcher = RoutingLauncher(root, run=run, settings=load_settings(root / "params.yaml"), log=root / "var" / "stages.log", table=TABLE)
-    launcher.local.warm_up = launcher.local._process.start  # torch is not needed here
     session = open_session(root, run, launcher)
     session._submit_replay = lambda report: None
     try:
@@ -36,5 +38,6 @@ def stages_only() -> None:
 
 
 if __name__ == "__main__":
+    leave_torch_out()
     cli.app = stages_only if "--stages-only" in sys.argv else whole
     cli.main()

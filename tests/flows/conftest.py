@@ -1,9 +1,10 @@
-"""Projects with the real stages at rehearsal scale, and one undisturbed run of all of them that slow tests share."""
+"""Projects with the real stages at rehearsal scale, runners of commands, and one undisturbed run of all stages that slow tests share."""
 
+import json
 import os
 import subprocess
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,11 @@ ROOT = Path(__file__).parents[2]
 CODE = ("components", "flows", "tasks", "data", "infra", "bench", "dvc.yaml")
 COPIED = (*CODE, ".dvc", "pyproject.toml", ".dvcignore", ".gitignore")
 Cli = Callable[..., subprocess.CompletedProcess[str]]
+# What `quarkmed stage`, `plan`, `status` and a run's stages import before they begin.
+IMPORTED = (
+    "flows.looking", "flows.run_command", "flows.retrain_options", "tasks.stage_advance", "dvc.repo", "torch", "components.launch.ranked_stage",
+    "components.launch.launcher", "components.curation.sources_stage",
+)  # fmt: skip
 
 
 def _write_parameters(project: Path, **overrides: Any) -> None:
@@ -74,6 +80,32 @@ def quarkmed() -> Cli:
         return subprocess.run(command, cwd=project, env=environment, capture_output=True, text=True, timeout=timeout)
 
     return run
+
+
+@pytest.fixture(scope="session")
+def forked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Cli]:
+    """Yield a runner of commands as children of one process that has their imports: forked(folder, "quarkmed", "plan").
+
+    The code is the repository's; `file_bytes` is the largest file a command may write.
+    """
+    said = tmp_path_factory.mktemp("forked")
+    command = [sys.executable, str(Path(__file__).with_name("command_server.py")), *IMPORTED]
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    server = subprocess.Popen(command, cwd=ROOT, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True)
+    assert server.stdout.readline() == "ready\n"
+
+    def run(folder: Path, *words: str, file_bytes: int | None = None) -> subprocess.CompletedProcess[str]:
+        stdout, stderr = said / "stdout", said / "stderr"
+        for path in (stdout, stderr):
+            path.write_text("")
+        asked = {"folder": str(folder), "words": words, "environment": {**os.environ, "DO_NOT_TRACK": "1"}, "stdout": str(stdout), "stderr": str(stderr)}
+        server.stdin.write(json.dumps({**asked, "file_bytes": file_bytes}) + "\n")
+        server.stdin.flush()
+        code = int(server.stdout.readline())
+        return subprocess.CompletedProcess(words, code, stdout.read_text(), stderr.read_text())
+
+    yield run
+    server.communicate()
 
 
 @pytest.fixture(scope="session")

@@ -26,12 +26,12 @@ def project(linked_project: Path) -> Path:
 
 
 @pytest.fixture
-def refused(project, quarkmed):
+def refused(project, forked):
     """Return a check: the command ends with code 2 and exactly one message, and every output is as it was; returns the message."""
 
     def check(*arguments: str) -> str:
         before = outputs(project)
-        done = quarkmed(project, *arguments)
+        done = forked(project, "quarkmed", *arguments)
         assert done.returncode == 2, done.stdout + done.stderr
         assert done.stderr.startswith("quarkmed: ") and done.stderr.count("\n") == 1, done.stderr
         assert "Traceback" not in done.stdout + done.stderr

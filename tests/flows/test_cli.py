@@ -14,10 +14,6 @@ HEAVY = ("torch", "prefect", "mlflow", "dvc", "transformers", "numpy", "pandas",
 COMMANDS = sorted(command.name or command.callback.__name__ for command in app.registered_commands)
 
 
-def quarkmed(*arguments: str, cwd: Path) -> subprocess.CompletedProcess:
-    return subprocess.run([sys.executable, "-m", "flows.cli", *arguments], cwd=cwd, capture_output=True, text=True, timeout=60)
-
-
 def test_every_command_of_the_issue_is_there():
     assert set(COMMANDS) >= {"retrain", "stage", "plan", "status", "up", "down", "ask", "evaluate"}
 
@@ -46,17 +42,17 @@ def test_no_help_page_imports_anything_heavy():
     ],
 )
 @pytest.mark.parametrize("command", ["plan", "status", "retrain"])
-def test_a_bad_parameter_is_one_message_with_exit_code_2(fake_project, command, old, new, said):
+def test_a_bad_parameter_is_one_message_with_exit_code_2(fake_project, forked, command, old, new, said):
     path = fake_project / "params.yaml"
     path.write_text(path.read_text().replace(old, new, 1))
-    done = quarkmed(command, cwd=fake_project)
+    done = forked(fake_project, "quarkmed", command)
     assert done.returncode == 2
     assert said in done.stderr and "params.yaml:" in done.stderr and "Traceback" not in done.stderr
     assert not (fake_project / "var").exists()
 
 
 def test_outside_a_project_the_command_says_where_to_go(tmp_path):
-    done = quarkmed("plan", cwd=tmp_path)
+    done = subprocess.run([sys.executable, "-m", "flows.cli", "plan"], cwd=tmp_path, capture_output=True, text=True, timeout=60)
     assert (done.returncode, done.stdout) == (2, "")
     assert "no dvc.yaml and params.yaml here or above" in done.stderr
 
@@ -66,14 +62,14 @@ def test_a_project_is_found_from_a_folder_inside_it(fake_project, monkeypatch):
     assert project_root() == fake_project
 
 
-def test_the_plan_says_which_stages_would_run_and_why(fake_project):
-    done = quarkmed("plan", cwd=fake_project)
+def test_the_plan_says_which_stages_would_run_and_why(fake_project, forked):
+    done = forked(fake_project, "quarkmed", "plan")
     assert done.returncode == 0, done.stderr
     for name in ("sources", "ift", "grpo_general", "evaluate"):
         assert name in done.stdout
     assert done.stdout.count("never ran") == 4
 
 
-def test_a_model_that_was_not_made_yet_is_named(fake_project):
-    assert "models/ift.json: not made yet" in quarkmed("evaluate", "ift", cwd=fake_project).stderr
-    assert "no model 'gpt'; models: champion, base" in quarkmed("evaluate", "gpt", cwd=fake_project).stderr
+def test_a_model_that_was_not_made_yet_is_named(fake_project, forked):
+    assert "models/ift.json: not made yet" in forked(fake_project, "quarkmed", "evaluate", "ift").stderr
+    assert "no model 'gpt'; models: champion, base" in forked(fake_project, "quarkmed", "evaluate", "gpt").stderr

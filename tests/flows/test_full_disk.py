@@ -14,7 +14,7 @@ SMALL_DISK = (
     f"mount -t tmpfs -o size=64k tmpfs artifacts && mkdir artifacts/sources && echo old > {OLD} && "
     f'"$@"; code=$?; find artifacts -type f; cat {OLD}; exit $code'
 )
-SMALL_FILES = 'ulimit -f 64; exec "$@"'  # 64 × 512 bytes
+SMALL_FILES = 'ulimit -f 512; exec "$@"'  # 512 × 512 bytes
 
 
 def namespaced(script: str) -> tuple[str, ...]:
@@ -41,12 +41,12 @@ def test_a_full_disk_leaves_the_old_outputs_alone(linked_project, quarkmed):
     assert done.stdout.splitlines() == [OLD, "old"]
 
 
-def test_a_file_that_cannot_grow_is_said_and_with_room_the_stage_goes_on(linked_project, quarkmed):
-    done = quarkmed(linked_project, "stage", "sources", prefix=("sh", "-c", SMALL_FILES, "sh"))
+def test_a_file_that_cannot_grow_is_said_and_with_room_the_stage_goes_on(linked_project, forked):
+    done = forked(linked_project, "quarkmed", "stage", "sources", file_bytes=64 * 512)
     assert is_one_message(done), done.stderr
     assert "documents.jsonl: cannot be written (File too large); free the disk" in done.stderr
     assert not list((linked_project / "artifacts").rglob("*.jsonl"))
-    assert quarkmed(linked_project, "stage", "sources").returncode == 0
+    assert forked(linked_project, "quarkmed", "stage", "sources").returncode == 0
     assert (linked_project / OLD).is_file()
 
 
@@ -55,7 +55,7 @@ def test_a_checkpoint_that_does_not_fit_is_said_and_with_room_the_stage_goes_on(
     project = tmp_path / "project"
     shutil.copytree(undisturbed, project, symlinks=True)
     shutil.rmtree(project / "var/work/pretraining")
-    done = quarkmed(project, "stage", "pretraining", prefix=("sh", "-c", SMALL_FILES.replace("64", "512"), "sh"))
+    done = quarkmed(project, "stage", "pretraining", prefix=("sh", "-c", SMALL_FILES, "sh"))
     assert is_one_message(done), done.stderr
     assert "/checkpoints/step-00000000: cannot be written" in done.stderr and "File too large" in done.stderr
     assert (project / "models/base.json").read_bytes() == (undisturbed / "models/base.json").read_bytes()

@@ -28,7 +28,12 @@ def die_once(mark):
         open(mark, "w").close()
         die()
     return "went on"
-def wait(seconds): time.sleep(seconds)
+def wait(seconds):
+    open("waits", "w").close()
+    time.sleep(seconds)
+def torch_threads():
+    import sys
+    return sys.modules["torch"].get_num_threads() if "torch" in sys.modules else None
 def say(text): print(text)
 """
 
@@ -68,9 +73,16 @@ def test_a_killed_process_is_named_as_such_and_replaced(process):
     assert process.call("work:add", a=1, b=1) == 2
 
 
+def wait_until_at_work(process: LocalProcess) -> None:
+    deadline = time.monotonic() + 30
+    while not (process.root / "waits").exists():
+        assert time.monotonic() < deadline
+        time.sleep(0.02)
+
+
 def test_sigterm_preempts(process):
     number = process.submit("work:wait", seconds=60)
-    time.sleep(1)
+    wait_until_at_work(process)
     psutil.Process(process.pid).send_signal(signal.SIGTERM)
     with pytest.raises(Preempted):
         process.result(number)
@@ -78,7 +90,7 @@ def test_sigterm_preempts(process):
 
 def test_close_ends_a_busy_process_quickly(process):
     process.submit("work:wait", seconds=60)
-    time.sleep(0.5)
+    wait_until_at_work(process)
     pid, started = process.pid, time.monotonic()
     process.close()
     assert not psutil.pid_exists(pid) and time.monotonic() - started < 10
@@ -100,18 +112,28 @@ def test_the_process_dies_with_a_killed_parent(tmp_path):
     assert not worker.is_running()
 
 
-def test_a_stage_goes_on_once_in_a_new_process(tmp_path):
+@pytest.fixture
+def launcher(tmp_path: Path):
     (tmp_path / "work.py").write_text(WORK)
-    launcher = StageLauncher(tmp_path, threads=1, log=tmp_path / "log.txt", preload=())
-    try:
-        assert launcher.function_call("work:die_once", mark=str(tmp_path / "mark")) == "went on"
-        first = launcher.pid
-        (tmp_path / "components").mkdir()
-        (tmp_path / "components" / "changed.py").write_text("x = 1")
-        launcher.function_call("work:add", a=1, b=1)
-        assert launcher.pid != first  # the code changed, so the warm process is not trusted with it
-    finally:
-        launcher.close()
+    launcher = StageLauncher(tmp_path, threads=3, log=tmp_path / "log.txt", preload=())
+    yield launcher
+    launcher.close()
+
+
+def test_a_stages_process_has_torch_with_the_threads_asked_for(launcher):
+    assert launcher.function_call("work:torch_threads") == 3
+
+
+def test_a_stage_goes_on_once_in_a_new_process(launcher, monkeypatch):
+    submit = LocalProcess.submit  # each start without torch, whose import takes seconds
+    monkeypatch.setattr(LocalProcess, "submit", lambda self, function, **given: submit(self, "work:pid") if function.endswith(":prepare_torch") else submit(self, function, **given))
+    assert launcher.function_call("work:die_once", mark=str(launcher.root / "mark")) == "went on"
+    first = launcher.pid
+    assert launcher.function_call("work:pid") == first
+    (launcher.root / "components").mkdir()
+    (launcher.root / "components" / "changed.py").write_text("x = 1")
+    launcher.function_call("work:add", a=1, b=1)
+    assert launcher.pid != first  # the code changed, so the warm process is not trusted with it
 
 
 def test_foreign_failures_find_their_class():

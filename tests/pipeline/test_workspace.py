@@ -39,6 +39,26 @@ def run_whole(project: Path) -> list[str]:
     return ran
 
 
+@pytest.fixture(scope="module")
+def made_once(served_fake_project: Path) -> Path:
+    """Return a project whose stages have run, to be copied."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.syspath_prepend(str(served_fake_project))
+        patched.setenv("DVC_SITE_CACHE_DIR", str(served_fake_project / "var" / "dvc-site"))
+        assert run_whole(served_fake_project) == ["sources", "ift", "grpo_general", "evaluate"]
+    return served_fake_project
+
+
+@pytest.fixture
+def made(made_once: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """Return a project of the test's own whose stages have run."""
+    project = tmp_path / "project"
+    shutil.copytree(made_once, project, symlinks=True)
+    monkeypatch.syspath_prepend(str(project))
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(project / "var" / "dvc-site"))
+    return project
+
+
 def set_parameter(project: Path, section: str, key: str, value: object) -> None:
     values = yaml.safe_load((project / "params.yaml").read_text())
     values[section][key] = value
@@ -64,72 +84,65 @@ def test_exactly_the_stages_whose_inputs_changed_run(project):
     assert run_whole(project) == ["grpo_general", "evaluate"]
 
 
-def test_a_change_that_makes_equal_bytes_stops_there(project):
-    run_whole(project)
-    edit(project / "recipes" / "wording.py", "STYLE = 'plain'", "STYLE = 'plain'  # a comment")
-    assert open_workspace(project).reasons("sources") == ["recipes/wording.py changed"]
-    assert run_whole(project) == ["sources"]  # its documents are the same bytes, so nothing below is stale
+def test_a_change_that_makes_equal_bytes_stops_there(made):
+    edit(made / "recipes" / "wording.py", "STYLE = 'plain'", "STYLE = 'plain'  # a comment")
+    assert open_workspace(made).reasons("sources") == ["recipes/wording.py changed"]
+    assert run_whole(made) == ["sources"]  # its documents are the same bytes, so nothing below is stale
 
 
-def test_a_section_nobody_reads_and_a_file_outside_the_deps_make_nothing_stale(project):
-    run_whole(project)
-    set_parameter(project, "system", "prefect_port", 4999)
-    (project / "README.md").write_text("new")
-    (project / "recipes" / "__pycache__").mkdir()
-    (project / "data" / "__pycache__").mkdir()
-    (project / "data" / "__pycache__" / "x.pyc").write_text("compiled")
-    assert is_settled(make_plan(open_workspace(project)))
+def test_a_section_nobody_reads_and_a_file_outside_the_deps_make_nothing_stale(made):
+    set_parameter(made, "system", "prefect_port", 4999)
+    (made / "README.md").write_text("new")
+    (made / "recipes" / "__pycache__").mkdir()
+    (made / "data" / "__pycache__").mkdir()
+    (made / "data" / "__pycache__" / "x.pyc").write_text("compiled")
+    assert is_settled(make_plan(open_workspace(made)))
 
 
-def test_going_back_to_old_parameters_restores_instead_of_running(project):
-    run_whole(project)
-    first = (project / "models" / "ift.json").read_bytes()
-    parameters = (project / "params.yaml").read_text()
-    set_parameter(project, "ift", "optimiser", {"learning_rate": 0.123})
-    assert run_whole(project)[0] == "ift"
-    assert (project / "models" / "ift.json").read_bytes() != first
-    (project / "params.yaml").write_text(parameters)
-    assert run_whole(project) == []
-    assert (project / "models" / "ift.json").read_bytes() == first
+def test_going_back_to_old_parameters_restores_instead_of_running(made):
+    first = (made / "models" / "ift.json").read_bytes()
+    parameters = (made / "params.yaml").read_text()
+    set_parameter(made, "ift", "optimiser", {"learning_rate": 0.123})
+    assert run_whole(made)[0] == "ift"
+    assert (made / "models" / "ift.json").read_bytes() != first
+    (made / "params.yaml").write_text(parameters)
+    assert run_whole(made) == []
+    assert (made / "models" / "ift.json").read_bytes() == first
 
 
-def test_a_missing_or_damaged_output_is_checked_out_again(project):
-    run_whole(project)
-    (project / "models" / "ift.json").unlink()
-    (project / "artifacts" / "sources" / "documents.jsonl").write_text("tampered")
-    reasons = open_workspace(project).reasons
+def test_a_missing_or_damaged_output_is_checked_out_again(made):
+    (made / "models" / "ift.json").unlink()
+    (made / "artifacts" / "sources" / "documents.jsonl").write_text("tampered")
+    reasons = open_workspace(made).reasons
     assert reasons("ift") == ["artifacts/sources changed", "output models/ift.json missing"]
     assert reasons("sources") == ["output artifacts/sources changed"]
-    assert run_whole(project) == []
-    assert (project / "models" / "ift.json").is_file()
+    assert run_whole(made) == []
+    assert (made / "models" / "ift.json").is_file()
 
 
-def test_a_model_the_store_lost_is_made_again(project):
-    run_whole(project)
-    workspace = open_workspace(project)
-    reference = (project / "models" / "ift.json").read_text()
-    shutil.rmtree(project / "var" / "store" / json.loads(reference)["key"])
+def test_a_model_the_store_lost_is_made_again(made):
+    workspace = open_workspace(made)
+    reference = (made / "models" / "ift.json").read_text()
+    shutil.rmtree(made / "var" / "store" / json.loads(reference)["key"])
     assert workspace.reasons("ift") == ["the store no longer holds the model of models/ift.json"]
-    assert run_whole(project) == ["ift"]
-    assert (project / "models" / "ift.json").read_text() == reference
+    assert run_whole(made) == ["ift"]
+    assert (made / "models" / "ift.json").read_text() == reference
 
 
-def test_an_edit_during_the_run_is_not_recorded_as_its_input(project):
-    run_whole(project)
-    edit(project / "recipes" / "training.py", "FACTOR = 2", "FACTOR = 5")
-    (project / "faults.txt").write_text("ift middle edit\n")
+def test_an_edit_during_the_run_is_not_recorded_as_its_input(made):
+    edit(made / "recipes" / "training.py", "FACTOR = 2", "FACTOR = 5")
+    (made / "faults.txt").write_text("ift middle edit\n")
     with pytest.raises(UserError, match=r"recipes/training.py changed while stage ift ran"):
-        run_whole(project)
-    assert "recipes/training.py changed" in open_workspace(project).reasons("ift")
-    assert run_whole(project) == ["ift"]
-    assert is_settled(make_plan(open_workspace(project)))
+        run_whole(made)
+    assert "recipes/training.py changed" in open_workspace(made).reasons("ift")
+    assert run_whole(made) == ["ift"]
+    assert is_settled(make_plan(open_workspace(made)))
 
 
-def test_a_lock_file_torn_by_a_kill_is_put_back(project):
-    run_whole(project)
-    lock = project / LOCK_FILE
+def test_a_lock_file_torn_by_a_kill_is_put_back(made):
+    lock = made / LOCK_FILE
     lock.write_bytes(lock.read_bytes()[: -len(lock.read_bytes()) // 3] + b"\n  : [broken")
-    assert is_settled(make_plan(open_workspace(project)))
+    assert is_settled(make_plan(open_workspace(made)))
 
 
 def test_a_missing_input_is_named(project):

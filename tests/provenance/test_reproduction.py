@@ -21,18 +21,29 @@ RUN = "20260101-000000-aaaa"
 COMMAND = (sys.executable, "-c", "import sys; from components.pipeline.running import execute_stage; execute_stage(sys.argv[1], root='.', table='fake_stages:STAGES')")
 
 
+@pytest.fixture(scope="module")
+def kept_once(served_fake_project):
+    """The fake project after one kept run, to be copied; its stages ran in this process, committed by DVC."""
+    with pytest.MonkeyPatch.context() as patched:
+        patched.syspath_prepend(str(served_fake_project))
+        patched.setenv("DVC_SITE_CACHE_DIR", str(served_fake_project / "var" / "dvc-site"))
+        workspace = Workspace(served_fake_project, load_settings(served_fake_project / "params.yaml"))
+        for name in workspace.graph.names:
+            taken = workspace.input_hashes(name)
+            run_stage(workspace.graph.row(name), root=served_fake_project, settings=workspace.settings, function=stage_function(name, "fake_stages:STAGES"))
+            workspace.commit(name, taken)
+    keep_run(served_fake_project, RUN, message="run")
+    return served_fake_project
+
+
 @pytest.fixture
-def project(fake_project, monkeypatch):
-    """The fake project after one kept run; its stages ran in this process, committed by DVC."""
-    monkeypatch.syspath_prepend(str(fake_project))
-    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(fake_project / "var" / "dvc-site"))
-    workspace = Workspace(fake_project, load_settings(fake_project / "params.yaml"))
-    for name in workspace.graph.names:
-        taken = workspace.input_hashes(name)
-        run_stage(workspace.graph.row(name), root=fake_project, settings=workspace.settings, function=stage_function(name, "fake_stages:STAGES"))
-        workspace.commit(name, taken)
-    keep_run(fake_project, RUN, message="run")
-    return fake_project
+def project(kept_once, tmp_path, monkeypatch):
+    """A copy of it."""
+    copy = tmp_path / "project"
+    shutil.copytree(kept_once, copy, symlinks=True)
+    monkeypatch.syspath_prepend(str(copy))
+    monkeypatch.setenv("DVC_SITE_CACHE_DIR", str(copy / "var" / "dvc-site"))
+    return copy
 
 
 def again(project, **options):
