@@ -15,6 +15,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any
 
 from components.errors import EXIT_DIVERGED, EXIT_OUT_OF_MEMORY, EXIT_PREEMPTED, EXIT_USER_ERROR, SettingsError
+from components.launch.stage_environment import STAGE_ENVIRONMENT
 from components.lineage import digest_value
 from components.observing.run_log import log_environment
 from components.pipeline.events import RUNS
@@ -40,7 +41,7 @@ QUEUE_LABEL = "kueue.x-k8s.io/queue-name"
 JOB_NAME_LABEL = "batch.kubernetes.io/job-name"  # what the cluster marks a job's pods with
 KEY_NOTE, FOLDER_NOTE, DIVISOR_NOTE = "quarkmed/stage-key", "quarkmed/folder", "quarkmed/micro-divisor"
 FAILURE_RULES = (EXIT_USER_ERROR, EXIT_PREEMPTED, EXIT_OUT_OF_MEMORY, EXIT_DIVERGED)
-STAGE_ENVIRONMENT = {"PYTHONHASHSEED": "0", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1", "PYTHONUNBUFFERED": "1", "HOME": "/tmp"}
+POD_ENVIRONMENT = {**STAGE_ENVIRONMENT, "PYTHONUNBUFFERED": "1", "HOME": "/tmp"}
 
 
 @dataclass(frozen=True)
@@ -210,7 +211,7 @@ def _container(job: TrainingJob) -> Manifest:
         "imagePullPolicy": "IfNotPresent",
         "command": training_command(job),
         "workingDir": job.folder,
-        "env": [{"name": name, "value": value} for name, value in (STAGE_ENVIRONMENT | _log_of(job)).items()],
+        "env": [{"name": name, "value": value} for name, value in (POD_ENVIRONMENT | _log_of(job)).items()],
         "envFrom": [{"configMapRef": {"name": job.pod.environment_map}}, {"secretRef": {"name": job.pod.store_secret}}],
         "ports": [{"name": "rendezvous", "containerPort": PORT, "protocol": "TCP"}],
         "resources": _resources(job.pod),
