@@ -191,7 +191,7 @@ def test_no_secret_is_written_down(manifests):
     assert not SECRET_VALUE.search(json.dumps(manifests))
 
 
-def test_the_promotion_journal_is_in_the_database_and_the_worker_knows_that_password_alone(manifests):
+def test_the_promotion_journal_is_in_the_database_and_the_worker_and_the_metrics_know_that_password_alone(manifests):
     keys = {}
     for workload in _kind(manifests, "Deployment"):
         for container in _containers(workload):
@@ -200,7 +200,7 @@ def test_the_promotion_journal_is_in_the_database_and_the_worker_knows_that_pass
                     keys.setdefault(workload["metadata"]["name"], {})[item["name"]] = item["valueFrom"]["secretKeyRef"]["key"]
     journal = {"MLFLOW_BACKEND_STORE_URI": "mlflow-url"}  # by which components/tracking/addresses.py finds it
     assert DATABASE_VARIABLE in journal
-    assert keys == {"worker": journal, "mlflow-server": journal, "prefect-server": {"PREFECT_SERVER_DATABASE_CONNECTION_URL": "prefect-url"}}
+    assert keys == {"worker": journal, "metrics": journal, "mlflow-server": journal, "prefect-server": {"PREFECT_SERVER_DATABASE_CONNECTION_URL": "prefect-url"}}
 
 
 def test_only_the_worker_has_rights_and_they_are_these(manifests):

@@ -10,7 +10,7 @@ PODS = {"prefect-server": "quarkmed", "mlflow-server": "quarkmed", "worker": "qu
 INSIDE = {("worker", "prefect-server", 4200, 4200), ("worker", "mlflow-server", 5000, 5000), ("trainer", "trainer", 1024, 65535)}
 OUTSIDE = {
     ("prefect-server", "to-databases"), ("mlflow-server", "to-databases"), ("mlflow-server", "to-object-store"),
-    ("worker", "to-databases"), ("worker", "to-object-store"), ("worker", "to-cluster-api"), ("worker", "to-repository"), ("trainer", "to-object-store"),
+    ("worker", "to-databases"), ("metrics", "to-databases"), ("worker", "to-object-store"), ("worker", "to-cluster-api"), ("worker", "to-repository"), ("trainer", "to-object-store"),
 }  # fmt: skip
 FROM_OTHERS = {("metrics", 9217)}  # from namespaces that are not ours
 DOCUMENTATION = ipaddress.ip_network("192.0.2.0/24")  # RFC 5737
