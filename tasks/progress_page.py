@@ -1,4 +1,4 @@
-"""Live progress in the Prefect page: one bar for the run's stages and one for each stage at work.
+"""Live progress in the Prefect page: one bar for the run's stages and one for the stage at work.
 
 Follows the run's events and the stage's record from a thread of its own, as the terminal's display does. A page that
 cannot be written never stops a run.
@@ -50,15 +50,20 @@ def progress_bars(events: list[dict[str, Any]]) -> dict[str, tuple[float, str]]:
     bars = {}
     if planned:
         bars["stages"] = (100.0 * len(ended) / len(planned), f"{len(ended)} of {len(planned)} stages")
-    for item in endings:
-        if item["status"] in ("ran", "resumed"):
-            bars[_key(item["name"])] = (100.0, f"{item['name']}: {item['status']}, {item['seconds']:.0f} s")
-        elif item["status"] in OPEN:
-            entry = last_progress(Path(item["folder"])) if item["folder"] else None
-            done, total = (entry["done"], entry["total"]) if entry else (0, 0)
-            shown = ", ".join(f"{name} {value:.3f}" for name, value in entry["shown"].items()) if entry else ""
-            bars[_key(item["name"])] = (100.0 * done / total if total else 0.0, f"{item['name']}: {item['status']}, {done} of {total or '?'} steps{', ' + shown if shown else ''}")
+    worked = [item for item in endings if item["status"] in ("ran", "resumed", *OPEN)]
+    if worked:
+        bars["stage-at-work"] = _stage_bar(worked[-1])
     return bars
+
+
+def _stage_bar(item: dict[str, Any]) -> tuple[float, str]:
+    """Return the bar of the stage at work, or of the last that was."""
+    if item["status"] not in OPEN:
+        return 100.0, f"{item['name']}: {item['status']}, {item['seconds']:.0f} s"
+    entry = last_progress(Path(item["folder"])) if item["folder"] else None
+    done, total = (entry["done"], entry["total"]) if entry else (0, 0)
+    shown = ", ".join(f"{name} {value:.3f}" for name, value in entry["shown"].items()) if entry else ""
+    return 100.0 * done / total if total else 0.0, f"{item['name']}: {item['status']}, {done} of {total or '?'} steps{', ' + shown if shown else ''}"
 
 
 def _follow(folder: Path, run: UUID, stop: threading.Event) -> None:
@@ -82,7 +87,3 @@ def _write(client: SyncPrefectClient, run: UUID, key: str, bar: tuple[float, str
         client.update_artifact(known, ArtifactUpdate(data=percent, description=description))
         return known
     return client.create_artifact(ArtifactCreate(key=key, type="progress", data=percent, description=description, flow_run_id=run)).id
-
-
-def _key(stage: str) -> str:
-    return f"progress-{stage.replace('_', '-')}"

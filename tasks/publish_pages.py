@@ -44,5 +44,5 @@ def publish_mlflow_links(address: str, *, experiment: str, run: str, model: str,
         experiment, run: MLflow's ids.
     """
     with contextlib.suppress(Exception):
-        create_link_artifact(link=f"{address}/#/experiments/{experiment}/runs/{run}", link_text="this run in MLflow: metrics, reports, stages", key="mlflow-run")
-        create_link_artifact(link=f"{address}/#/models/{model}/versions/{version}", link_text=f"{model} version {version} in the registry", key="mlflow-version")
+        create_link_artifact(link=f"{address}/#/experiments/{experiment}/runs/{run}", link_text="this run in MLflow: metrics, reports, stages", key="mlflow-run", description="metrics, reports and stages in MLflow")
+        create_link_artifact(link=f"{address}/#/models/{model}/versions/{version}", link_text=f"{model} version {version} in the registry", key="mlflow-version", description=f"{model} version {version} in the registry")

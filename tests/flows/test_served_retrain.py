@@ -160,7 +160,7 @@ def test_two_at_once_run_end_to_end_each_in_its_own_worktree(server, unchanged):
         assert git(server.project, "show", f"refs/quarkmed/runs/{run['name']}:dvc.lock")
         assert not (server.project / "var" / "worktrees" / run["name"]).exists()
         pages = server.artifacts(run)
-        assert {"plan", "result", "decision", "mlflow-run", "mlflow-version", "stages", "progress-ift"} <= set(pages)
+        assert {"plan", "result", "decision", "mlflow-run", "mlflow-version", "stages", "stage-at-work"} == set(pages)
         assert float(pages["stages"]) == 100.0
         lines = server.log_lines(run)
         assert {"ift: ran", "grpo_general: ran"} <= {line.split(",")[0] for line in lines} and any(line.startswith("plan: ") for line in lines), lines
