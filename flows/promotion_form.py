@@ -6,7 +6,7 @@ from prefect.input import RunInput
 from pydantic import Field
 
 from components.registry.assessment import Assessment
-from components.registry.gate_table import gate_markdown
+from components.registry.gate_table import FORM_COLUMNS, gate_markdown
 
 NOT_EMPTY = r"\S"
 
@@ -24,5 +24,5 @@ def promotion_form(assessed: Assessment) -> type[PromotionDecision]:
     against = f"version {assessed.champion}, the champion" if assessed.champion else "base, since there is no champion"
     failed = [item["sentence"] for item in assessed.verdict["suites"] if not item["is_passed"]] if assessed.verdict else []
     warning = "\n\n**Promoting overrules the gate**, which did not pass: the journal keeps what was overruled." if failed else ""
-    text = f"## {assessed.model} version {assessed.version} against {against}\n\n{gate_markdown(assessed.verdict)}{warning}"
+    text = f"## {assessed.model} version {assessed.version} against {against}\n\n{gate_markdown(assessed.verdict, columns=FORM_COLUMNS)}{warning}"
     return PromotionDecision.with_initial_data(description=text)

@@ -3,10 +3,12 @@
 Forms, pages, model cards and the command line show the same rows. Verdicts of old journal entries lack interval and power.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 COLUMNS = ("suite", "rule", "candidate", "against", "difference", "interval", "lower bound", "limit", "items", "power", "passed")
+TEXTS = ("suite", "rule", "passed")
+FORM_COLUMNS = ("suite", "candidate", "against", "interval", "power", "passed")  # what a form of the Prefect page has room for; sentences say the rest
 
 
 def gate_rows(verdict: Mapping[str, Any]) -> list[tuple[str, ...]]:
@@ -18,13 +20,18 @@ def gate_rows(verdict: Mapping[str, Any]) -> list[tuple[str, ...]]:
     return [_row(item) for item in verdict["suites"]]
 
 
-def gate_markdown(verdict: Mapping[str, Any] | None) -> str:
-    """Return the table with its sentences, failures first; a sentence where the version is the champion itself."""
+def gate_markdown(verdict: Mapping[str, Any] | None, *, columns: Sequence[str] = COLUMNS) -> str:
+    """Return the table with its sentences, failures first; a sentence where the version is the champion itself.
+
+    Args:
+        columns: of `COLUMNS`, in their order.
+    """
     if verdict is None:
         return "The version's model is the champion's, byte for byte: there is nothing to compare."
     lines = [f"Compared with {verdict['compared_with']}: {'passed' if verdict['is_passed'] else 'not passed'}.", ""]
-    lines += [f"| {' | '.join(COLUMNS)} |", f"|---|---|{'---:|' * (len(COLUMNS) - 3)}---|"]
-    lines += [f"| {' | '.join(row)} |" for row in gate_rows(verdict)]
+    shown = [COLUMNS.index(column) for column in columns]
+    lines += [f"| {' | '.join(columns)} |", f"|{''.join('---|' if column in TEXTS else '---:|' for column in columns)}"]
+    lines += [f"| {' | '.join(row[index] for index in shown)} |" for row in gate_rows(verdict)]
     return "\n".join([*lines, "", *(f"- {sentence}" for sentence in verdict["reasons"])])
 
 
