@@ -6,6 +6,7 @@ Stages run in the order of dvc.yaml, each asked of DVC first; then the candidate
 gate lets it, promoted. Nothing is cached by Prefect: a run that is killed goes on by asking DVC again.
 """
 
+import json
 import os
 from functools import partial
 from pathlib import Path
@@ -84,7 +85,7 @@ def settle(session: RetrainSession, lineage: dict[str, str]) -> dict[str, Any]:
     """Register the candidate, run the gate, settle the promotion, and close the run in MLflow; one run of the project at a time."""
     with settling(session.root):
         session.events.phase("registering the model")
-        registered = register(session, {**lineage, **session.workspace.data_digests()})
+        registered = register(session, {**lineage, "data": json.dumps(session.workspace.data_digests())})
         judged = gate(session)
         decision = promote(session, registered, judged)
     (session.events.folder / "model_card.md").write_text(decision.pop("card"), encoding="utf-8")

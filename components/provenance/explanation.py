@@ -19,8 +19,6 @@ from components.storage.artifact_store import ArtifactStore, ModelReference
 from components.storage.store_address import open_store
 from components.tracking.addresses import has_journal
 
-TAG = "quarkmed."
-
 
 def explain_version(root: Path, wanted: str, *, reads_bytes: bool = False) -> dict[str, Any]:
     """Return all that is recorded of how a version was made.
@@ -37,7 +35,7 @@ def explain_version(root: Path, wanted: str, *, reads_bytes: bool = False) -> di
     settings = load_settings(root / "params.yaml").system
     client = open_registry(root)
     record = find_version(client, wanted, model=settings.model_name)
-    tags = {name.removeprefix(TAG): value for name, value in record.tags.items() if name.startswith(TAG)}
+    tags = record.labels
     digest = tags.get("model_digest", "")
     lineage = KeptLineages(root).of(digest, run=tags.get("run"))
     journal = journal_entries(root, record.model)
@@ -55,7 +53,7 @@ def explain_version(root: Path, wanted: str, *, reads_bytes: bool = False) -> di
         "notes": _notes(record, tags, lineage, journal),
     }  # fmt: skip
     if lineage is None:
-        return {**explained, **_from_tags(tags)}
+        return {**explained, **_from_tags(record.data)}
     stages = lineage.graph.upstream(REFERENCE)
     chain = parents(lineage, REFERENCE)
     others = sorted({item.path for stage in stages for item in stage.outputs if item.path in lineage.models} - {path for path, _ in chain})
@@ -100,9 +98,9 @@ def _notes(record: VersionRecord, tags: Mapping[str, str], lineage: Lineage | No
     return notes
 
 
-def _from_tags(tags: Mapping[str, str]) -> dict[str, Any]:
+def _from_tags(versions: Mapping[str, str]) -> dict[str, Any]:
     """Return what a version's own tags hold: the data versions of its run, without stages."""
-    data = [{"path": path, "md5": value, "size_bytes": None, "files": None, "made_by": None, "read_by": []} for path, value in sorted(tags.items()) if "/" in path]
+    data = [{"path": path, "md5": value, "size_bytes": None, "files": None, "made_by": None, "read_by": []} for path, value in sorted(versions.items())]
     return {"models": [], "other_models": [], "stages": [], "data": data, "code": []}
 
 

@@ -29,7 +29,6 @@ from components.storage.artifact_store import read_reference
 if TYPE_CHECKING:
     from mlflow import MlflowClient
 
-TAG = "quarkmed."
 HIDDEN = ("stage_key",)
 PARAMETERS = "params.yaml"
 RECIPE = (
@@ -47,16 +46,16 @@ def card_content(root: Path, record: VersionRecord, *, entries: Sequence[Entry],
         entries: of the journal, about the version's model, oldest first.
         client: of the registry, which holds what each stage used.
     """
-    tags = {name.removeprefix(TAG): value for name, value in record.tags.items() if name.startswith(TAG)}
+    labels = record.labels
     mine = [entry for entry in entries if entry.version == record.version]
     verdicts = [entry.details["verdict"] for entry in mine if entry.details.get("verdict")]
-    is_present = _is_present(root, tags.get("model_digest", ""))
-    run = tags.get("run", "")
+    is_present = _is_present(root, labels.get("model_digest", ""))
+    run = labels.get("run", "")
     settings = _settings(root, run, is_present=is_present)
     folder = (settings.get("sources") or {}).get("folder")
     return CardContent(
-        model=record.model, version=record.version, lineage={name: value for name, value in tags.items() if "/" not in name and name not in HIDDEN},
-        data={name: value for name, value in tags.items() if "/" in name}, licences=_licences(root, folder),
+        model=record.model, version=record.version, lineage={name: value for name, value in labels.items() if name not in HIDDEN},
+        data=record.data, licences=_licences(root, folder),
         recipe={name: _flat(settings[name]) for name in RECIPE if settings.get(name)},
         costs=stages_costs(root, client, _stages(root, run, is_present=is_present), run=run, at_most=_at_most(root, settings) if is_present else ""),
         verdict=verdicts[-1] if verdicts else None, decisions=[_decision(entry) for entry in mine if entry.kind != "PREPARED"], has_own_sources=folder is not None,

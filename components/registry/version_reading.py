@@ -1,5 +1,6 @@
 """Read the registry's versions and their MLflow runs; nothing is made or changed."""
 
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +17,8 @@ if TYPE_CHECKING:
     from mlflow import MlflowClient
 
 WANTED = re.compile(r"(?:models:/(?P<model>[^@/]+))?(?:[@/]?(?P<which>[\w.-]+))?")
+TAG = "quarkmed."
+DATA = "data"  # the tag of all data versions, JSON: a tag each would bury the others in the registry's page
 SAME_ALIAS = {"candidate": CHALLENGER}
 
 
@@ -30,6 +33,20 @@ class VersionRecord:
     created: float
     tags: Mapping[str, str]
     aliases: tuple[str, ...]
+
+    @property
+    def labels(self) -> dict[str, str]:
+        """The project's own tags, without their prefix and without the data versions."""
+        return {name: value for name, value in self._own().items() if name != DATA and "/" not in name}
+
+    @property
+    def data(self) -> dict[str, str]:
+        """{path: DVC digest} of the run's data versions; versions of before had a tag for each path."""
+        own = self._own()
+        return {name: value for name, value in own.items() if "/" in name} | json.loads(own.get(DATA, "{}"))
+
+    def _own(self) -> dict[str, str]:
+        return {name.removeprefix(TAG): value for name, value in self.tags.items() if name.startswith(TAG)}
 
 
 @dataclass(frozen=True)
