@@ -21,9 +21,12 @@ STAGE_ENVIRONMENT = {"PYTHONHASHSEED": "0", "TOKENIZERS_PARALLELISM": "false", "
 def start_again_with_large_pages() -> None:
     """Replace this process by the same command with large pages, once; a value of the person's own is left as it is.
 
-    To be called first, before anything is opened or imported that would be paid for twice.
+    To be called first, before anything is opened or imported that would be paid for twice. A process that was started for
+    something else, and runs the command as part of it, is left as it is.
     """
-    if TUNABLES in os.environ or not sys.platform.startswith("linux"):
+    words = sys.argv[1:]
+    was_started_for_it = sys.orig_argv[len(sys.orig_argv) - len(words) :] == words
+    if TUNABLES in os.environ or not sys.platform.startswith("linux") or not was_started_for_it:
         return
     os.environ[TUNABLES] = LARGE_PAGES
     sys.stdout.flush()

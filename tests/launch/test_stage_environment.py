@@ -47,6 +47,14 @@ def test_a_value_of_the_persons_own_stays():
     assert _say(tunables="glibc.malloc.check=0")[0][0] == "glibc.malloc.check=0"
 
 
+def test_a_process_that_was_started_for_something_else_is_left_as_it_is():
+    """As a test that calls a command in its own process, or a server that forks one."""
+    code = f"import sys; sys.argv = ['quarkmed', 'stage', 'ift']; {SAY.strip().replace(chr(10), '; ')}"
+    environment = {name: value for name, value in os.environ.items() if name != TUNABLES}
+    done = subprocess.run([sys.executable, "-c", code, "other"], cwd=ROOT, env=environment, capture_output=True, text=True, check=True)
+    assert json.loads(done.stdout)[0] is None
+
+
 def test_memory_that_is_freed_is_there_for_the_next_step():
     """64 MiB are 16,384 pages of 4 KiB: without the tunables each of the four turns faults in as many."""
     plain, large = (
