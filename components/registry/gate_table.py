@@ -8,7 +8,7 @@ from typing import Any
 
 COLUMNS = ("suite", "rule", "candidate", "against", "difference", "interval", "lower bound", "limit", "items", "power", "passed")
 TEXTS = ("suite", "rule", "passed")
-FORM_COLUMNS = ("suite", "candidate", "against", "interval", "power", "passed")  # what a form of the Prefect page has room for; sentences say the rest
+FORM_COLUMNS = ("suite", "passed", "candidate", "interval", "power")  # what a form of the Prefect page has room for; sentences say the rest
 
 
 def gate_rows(verdict: Mapping[str, Any]) -> list[tuple[str, ...]]:
@@ -24,7 +24,7 @@ def gate_markdown(verdict: Mapping[str, Any] | None, *, columns: Sequence[str] =
     """Return the table with its sentences, failures first; a sentence where the version is the champion itself.
 
     Args:
-        columns: of `COLUMNS`, in their order.
+        columns: of `COLUMNS`.
     """
     if verdict is None:
         return "The version's model is the champion's, byte for byte: there is nothing to compare."

@@ -127,7 +127,7 @@ def test_a_person_answers_after_server_and_worker_were_killed_and_the_journal_ke
     assert desk.state(flow_run) == "Suspended"
     assert open_journal(desk.root).champion(MODEL) is None
     description = desk.call(f"flow_runs/{flow_run}/input/suspended-promotion-description")
-    assert "quarkmed version 1 against base" in description and "| leakage | 0.000 |" in description
+    assert "quarkmed version 1 against base" in description and "| leakage | yes | 0.000 |" in description
     assert desk.resume(flow_run, decision="promote", who="Ruth Adler", why=" ") == "REJECT"
     assert desk.state(flow_run) == "Suspended"
     desk.work()

@@ -20,7 +20,7 @@ def form(**changes):
 def test_it_shows_the_table_with_intervals_and_power_as_markdown():
     text = form()._description
     assert text.startswith("## quarkmed version 4 against version 3, the champion")
-    assert "| suite | candidate | against | interval | power | passed |\n|---|---:|---:|---:|---:|---|\n| verified | 0.700 | 0.600 | [+0.060, +0.140] | 99 % | yes |\n\n- verified: +10.0 points" in text
+    assert "| suite | passed | candidate | interval | power |\n|---|---|---:|---:|---:|\n| verified | yes | 0.700 | [+0.060, +0.140] | 99 % |\n\n- verified: +10.0 points" in text
     assert "overrules" not in text
 
 
