@@ -18,6 +18,11 @@ LARGE_PAGES = "glibc.malloc.hugetlb=1:glibc.malloc.mmap_threshold=4294967296:gli
 STAGE_ENVIRONMENT = {"PYTHONHASHSEED": "0", "TOKENIZERS_PARALLELISM": "false", "HF_HUB_OFFLINE": "1", TUNABLES: LARGE_PAGES}
 
 
+def stage_environment() -> dict[str, str]:
+    """Return the variables for a process on this machine: `STAGE_ENVIRONMENT`, but for a person's own tunables, which stay."""
+    return {**STAGE_ENVIRONMENT, TUNABLES: os.environ.get(TUNABLES, LARGE_PAGES)}
+
+
 def start_again_with_large_pages() -> None:
     """Replace this process by the same command with large pages, once; a value of the person's own is left as it is.
 

@@ -11,7 +11,7 @@ from typing import Any
 from components.errors import Preempted, QuarkmedError, is_told_to_stop
 from components.launch.ends import Attempt, Ending, kind_of_error
 from components.launch.local_process import GRACE_SECONDS, LocalProcess, WorkerDied
-from components.launch.stage_environment import STAGE_ENVIRONMENT
+from components.launch.stage_environment import stage_environment
 from components.pipeline.running import STAGE_TABLE, StageRun
 from components.training.preemption import GO_ON
 
@@ -26,7 +26,7 @@ class StageLauncher:
         self.table = table
         self._threads = threads
         self._preload = preload
-        environment = {**STAGE_ENVIRONMENT, "OMP_NUM_THREADS": str(threads)}
+        environment = {**stage_environment(), "OMP_NUM_THREADS": str(threads)}
         self._process = LocalProcess(root, log=log, environment=environment, grace_seconds=grace_seconds)
         self._stamp: int | None = None
 

@@ -16,7 +16,7 @@ from typing import IO
 
 from components.errors import Preempted, StorageError, UserError
 from components.launch.ends import Attempt, Ending, kind_of_exit, said_by
-from components.launch.stage_environment import STAGE_ENVIRONMENT
+from components.launch.stage_environment import stage_environment
 from components.launch.torchrun import PARENT
 from components.observing.run_log import log_environment
 from components.pipeline.graph import load_graph
@@ -52,7 +52,7 @@ class TorchrunBackend:
             position = log.tell()
             process = subprocess.Popen(
                 self.command(attempt), cwd=self.root, stdin=subprocess.DEVNULL, stdout=log, stderr=log, start_new_session=True, pass_fds=(lock.fileno(),),
-                env={**os.environ, **log_environment(self.log), **STAGE_ENVIRONMENT, PARENT: str(os.getpid())},
+                env={**os.environ, **log_environment(self.log), **stage_environment(), PARENT: str(os.getpid())},
             )  # fmt: skip
             try:
                 code = process.wait()

@@ -6,8 +6,10 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 from components.launch.local_process import LocalProcess
-from components.launch.stage_environment import LARGE_PAGES, STAGE_ENVIRONMENT, TUNABLES
+from components.launch.stage_environment import LARGE_PAGES, STAGE_ENVIRONMENT, TUNABLES, stage_environment
 
 ROOT = Path(__file__).resolve().parents[2]
 SAY = """
@@ -64,8 +66,12 @@ def test_memory_that_is_freed_is_there_for_the_next_step():
     assert plain > 4 * 16_000 and large < 1_000
 
 
-def test_the_warm_process_sees_it(tmp_path):
+@pytest.mark.parametrize(("own", "seen"), [(None, LARGE_PAGES), ("glibc.malloc.check=0", "glibc.malloc.check=0")])
+def test_the_warm_process_sees_it_or_what_the_person_set(tmp_path, monkeypatch, own, seen):
+    monkeypatch.delenv(TUNABLES, raising=False)
+    if own:
+        monkeypatch.setenv(TUNABLES, own)
     (tmp_path / "work.py").write_text("import os\ndef variable(name): return os.environ.get(name)\n")
-    process = LocalProcess(tmp_path, log=tmp_path / "log.txt", environment=STAGE_ENVIRONMENT)
-    assert process.call("work:variable", name=TUNABLES) == LARGE_PAGES
+    process = LocalProcess(tmp_path, log=tmp_path / "log.txt", environment=stage_environment())
+    assert process.call("work:variable", name=TUNABLES) == seen
     process.close()
