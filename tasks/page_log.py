@@ -7,9 +7,9 @@ from typing import Any
 from prefect.exceptions import MissingContextError
 from prefect.logging import get_run_logger
 
-from components.pipeline.events import RunEvents
+from components.pipeline.events import RunEvents, outcome_of, planned_actions
 
-GRAVE = {"failed": logging.ERROR, "killed": logging.ERROR, "stopped": logging.WARNING}
+LEVELS = {"info": logging.INFO, "warning": logging.WARNING, "error": logging.ERROR}
 WITH_REASON = ("running", "failed", "stopped")
 
 
@@ -29,16 +29,15 @@ def show_in_page(events: RunEvents) -> None:
 
 def page_line(entry: Mapping[str, Any]) -> tuple[int, str]:
     """Return (logging's level, sentence) of an event."""
-    kind, how = entry["kind"], str(entry.get("status", entry.get("outcome", "")))
-    level = GRAVE.get(how, logging.INFO)
+    kind, (how, grave) = entry["kind"], outcome_of(entry)
+    level = LEVELS[grave]
     if kind == "stage":
         seconds = f", {entry['seconds']:.0f} s" if entry["seconds"] else ""
         return level, f"{entry['name']}: {how}{seconds}{': ' + entry['reason'] if how in WITH_REASON and entry['reason'] else ''}"
     if kind == "end":
         return level, f"run {how}{': ' + entry['cause'] if entry['cause'] else ''}"
     if kind == "plan":
-        actions = [stage["action"] for stage in entry["stages"]]
-        return level, "plan: " + ", ".join(f"{actions.count(action)} {action}" for action in ("run", "maybe", "skip"))
+        return level, "plan: " + ", ".join(f"{count} {action}" for action, count in planned_actions(entry).items())
     if kind == "decision":
         return level, f"version {entry.get('version')}: {entry.get('decision')}"
     return level, str(entry.get("text", kind))

@@ -67,17 +67,27 @@ class RunEvents:
             listener(entry)
 
 
+def outcome_of(entry: Mapping[str, Any]) -> tuple[str, Level]:
+    """Return how what an event tells of stands or ended ("" where it tells of no such thing), and how grave that is."""
+    how = str(entry.get("status", entry.get("outcome", "")))
+    return how, "error" if how == "failed" else "warning" if how in ("stopped", "killed") else "info"
+
+
+def planned_actions(entry: Mapping[str, Any]) -> dict[str, int]:
+    """Return how many stages a plan runs, may run and skips."""
+    actions = [stage["action"] for stage in entry["stages"]]
+    return {action: actions.count(action) for action in ("run", "maybe", "skip")}
+
+
 def _write_log(log: RunLog, entry: Mapping[str, Any]) -> None:
     """Write an event to the flow's log; of plan and decision what fits a line."""
-    kind, how = entry["kind"], str(entry.get("status", entry.get("outcome", "")))
-    level: Level = "error" if how == "failed" else "warning" if how in ("stopped", "killed") else "info"
+    kind, (how, level) = entry["kind"], outcome_of(entry)
     if kind == "stage":
         log.write(f"stage {how}", level=level, stage=entry["name"], text=entry["reason"], seconds=entry["seconds"])
     elif kind == "end":
         log.write(f"run {how}", level=level, text=entry["cause"])
     elif kind == "plan":
-        actions = [stage["action"] for stage in entry["stages"]]
-        log.write("plan", **{action: actions.count(action) for action in ("run", "maybe", "skip")})
+        log.write("plan", **planned_actions(entry))
     elif kind == "decision":
         log.write("decision", decision=entry.get("decision"), version=entry.get("version"))
     else:
