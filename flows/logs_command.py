@@ -14,12 +14,11 @@ from rich.console import Console
 from components.errors import UserError
 from components.observing.run_log import LEVELS, SUFFIX, read_logs
 from components.pipeline.events import RUNS, last_end, read_events
+from components.training.recipes.running import FINISHED, LOGS
 from flows.run_folder import newest_run
 
 PERIOD_SECONDS = 0.5
 STYLES = {"warning": "yellow", "error": "bold red"}
-LOGS = "logs"
-FINISHED = "finished.json"  # a recipe's last word (components/training/recipes/running.py)
 SHOWN_APART = ("time", "level", "run", "process", "pid", "stage", "step", "rank", "event")
 
 
