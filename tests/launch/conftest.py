@@ -99,6 +99,17 @@ class Cluster:
         thread.start()
         return thread
 
+    def lose_the_answer(self, backend: KubernetesBackend) -> None:
+        """Let the server carry out the backend's next creation, and its answer be lost."""
+        create = backend.api.create
+
+        def lose(path: str, manifest: dict[str, Any]) -> dict[str, Any]:
+            backend.api.create = create
+            self.server.lost_answers = 1
+            return create(path, manifest)
+
+        backend.api.create = lose
+
     def log_lines(self) -> list[str]:
         """Return the lines of the run's log."""
         return (self.root / "log.txt").read_text().splitlines()

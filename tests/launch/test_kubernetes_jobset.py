@@ -137,14 +137,7 @@ def running(cluster, ending):
 def test_one_whose_creation_was_not_answered_is_adopted(jobsets):
     backend = jobsets.backend()
     jobsets.scripts = [jobsets.good()]
-    create = backend.api.create
-
-    def lose_the_answer(path, manifest):
-        backend.api.create = create
-        jobsets.server.lost_answers = 1
-        return create(path, manifest)
-
-    backend.api.create = lose_the_answer
+    jobsets.lose_the_answer(backend)
     assert backend.run(jobsets.attempt()).kind == "done"
     assert len(jobsets.made) == 1 and "is there already, and taken over" in jobsets.told[0]
 

@@ -19,14 +19,7 @@ JOBS = "POST /apis/batch/v1/namespaces/n/jobs"
 def test_a_job_whose_creation_was_not_answered_is_found_by_its_name(cluster):
     backend = cluster.backend()
     cluster.scripts = [cluster.good()]
-    create = backend.api.create
-
-    def lose_the_answer(path, manifest):
-        backend.api.create = create
-        cluster.server.lost_answers = 1
-        return create(path, manifest)
-
-    backend.api.create = lose_the_answer
+    cluster.lose_the_answer(backend)
     assert backend.run(cluster.attempt()).kind == "done"
     assert cluster.server.calls.count(JOBS) == 2 and len(cluster.made) == 1
     assert "is there already, and taken over" in cluster.told[0]
