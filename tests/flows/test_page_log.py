@@ -26,3 +26,12 @@ def test_outside_of_a_flow_run_events_go_to_the_runs_folder_alone(tmp_path):
     show_in_page(events)
     events.note("a note")
     assert "a note" in events.path.read_text()
+
+
+def test_who_listens_hears_every_event_that_is_noted_from_then_on(tmp_path):
+    events, heard = RunEvents(tmp_path / "run"), []
+    events.phase("before")
+    events.listen(heard.append)
+    events.stage("ift", "running", reason="never ran")
+    events.note("a note")
+    assert [page_line(entry)[1] for entry in heard] == ["ift: running: never ran", "a note"]

@@ -14,7 +14,7 @@ def _stage(name, status, *, seconds=0.0, folder=""):
 
 def test_one_bar_counts_the_stages_and_one_shows_the_stage_at_work(tmp_path):
     (tmp_path / RECORD).write_text(json.dumps({"kind": "progress", "time": 1.0, "done": 40, "total": 160, "shown": {"loss": 2.3125}}) + "\n")
-    events = [PLAN, _stage("sources", "skipped"), _stage("ift", "running", folder=str(tmp_path))]
+    events = [PLAN, _stage("sources", "running"), _stage("sources", "ran", seconds=9.6), _stage("ift", "running", folder=str(tmp_path))]
     assert progress_bars(events) == {
         "stages": (100.0 / 3, "1 of 3 stages"),
         "stage-at-work": (25.0, "ift: running, 40 of 160 steps, loss 2.312"),
