@@ -1,10 +1,11 @@
 """Share of this machine's matrix-product peak that training reaches.
 
-    FLOPs of a step = 6 · (matrix parameters of the layers · tokens + head · target tokens) + attention
+    FLOPs of a step = 6 · (matrix parameters of the layers · tokens − finishing · tokens that are no predictors
+                           + head · target tokens) + attention
     attention       = 3 · layers · Σ over sequences of 2 · heads · head size · length²     (causal: half of the square)
 
-The embedding costs no product, and logits are made for target tokens alone, so they are counted so; recomputed logits are
-not counted. The time is that of the supervised loop, optimiser included, on the bench's conversations at the largest size.
+The embedding costs no product, and logits are made for target tokens alone, so they are counted so, as is what follows the
+last layer's attention (`finishing`); recomputed logits are not counted. The time is that of the supervised loop, optimiser included, on the bench's conversations at the largest size.
 The peak is the best rate over large products in the same run and with the same threads, float32 or bfloat16, whichever is
 higher; beside it stands the share of the best rate of the type it is multiplied in (components/modeling/precision.py).
 """
@@ -45,9 +46,11 @@ def step_flops(shape: ModelSettings, examples: Sequence[Example], *, vocabulary:
     """Return the FLOPs of one forward and backward pass over the examples."""
     attention = shape.hidden * shape.head_dimension * 2 * (shape.heads + shape.key_value_heads)
     layers = shape.layers * (attention + 3 * shape.hidden * shape.intermediate)
-    tokens, targets = sum(len(example.ids) for example in examples), sum(example.targets for example in examples)
-    squares = sum(len(example.ids) ** 2 for example in examples)
-    return 6.0 * (layers * tokens + shape.hidden * vocabulary * targets) + 6.0 * shape.layers * shape.heads * shape.head_dimension * squares
+    finishing = shape.hidden * shape.head_dimension * shape.heads + 3 * shape.hidden * shape.intermediate
+    lengths = [len(example.ids) - 1 for example in examples]  # the last token predicts nothing
+    tokens, targets = sum(lengths), sum(example.targets for example in examples)
+    squares = sum(length**2 for length in lengths)
+    return 6.0 * (layers * tokens - finishing * (tokens - targets) + shape.hidden * vocabulary * targets) + 6.0 * shape.layers * shape.heads * shape.head_dimension * squares
 
 
 def peak_shares(place: Place) -> list[PeakShare]:

@@ -15,9 +15,10 @@ from torch.nn import functional
 from components.generation.drawing import draw_tokens
 from components.generation.key_value_cache import LayerCache, attend_two_parts
 from components.generation.prefill import prefill_prompts
+from components.generation.row_layout import RowLayout
 from components.generation.sampler import SamplingOptions
 from components.generation.step_graph import StepGraph, attended
-from components.modeling.attention import rotated_heads
+from components.modeling.attention import turned_heads
 from components.modeling.forward import attention_output, feed_forward, final_norm, project_heads, rotary_tables
 from components.modeling.weights import DecoderWeights
 
@@ -55,8 +56,7 @@ class Decoding:
         rows, device = len(prompts) * options.samples, weights.embedding.device
         self.numbers, self.stops = numbers.to(device), stops.to(device)
         self.owner = torch.arange(len(prompts), device=device).repeat_interleave(options.samples)  # prompt of each row
-        self.width = options.samples  # rows a prompt at most
-        self.slots = torch.arange(rows, device=device)  # place of each row in the (prompts, width) grid
+        self.layout = RowLayout.of(self.owner, shape=weights.shape)
         self.row = torch.arange(rows, device=device)  # place of each row in the results
         self.is_live = torch.ones(rows, dtype=torch.bool, device=device)
         self.positions = torch.tensor([len(prompt) for prompt in prompts], device=device).index_select(0, self.owner)
@@ -72,12 +72,11 @@ class Decoding:
         """Draw until every row has stopped or is full."""
         for step in range(self.options.max_new_tokens):
             tokens, logprobs = self._draw(step)
-            live = self.row[self.is_live]
-            self.drawn.ids[live, step] = tokens[self.is_live]
-            self.drawn.logprobs[live, step] = logprobs[self.is_live]
-            self.drawn.lengths[live] = step + 1
-            has_stopped = torch.isin(tokens, self.stops) & self.is_live
-            self.drawn.is_stopped[self.row[has_stopped]] = True
+            self.drawn.ids[:, step].index_copy_(0, self.row, tokens)  # of rows that have stopped too: past their lengths
+            self.drawn.logprobs[:, step].index_copy_(0, self.row, logprobs)
+            self.drawn.lengths.index_add_(0, self.row, self.is_live.to(torch.int64))
+            has_stopped = (tokens[:, None] == self.stops).any(dim=1) & self.is_live
+            self.drawn.is_stopped.index_copy_(0, self.row, self.drawn.is_stopped.index_select(0, self.row) | has_stopped)
             self.is_live &= ~has_stopped
             remaining = int(self.is_live.sum())
             if not remaining or step + 1 == self.options.max_new_tokens:
@@ -90,7 +89,8 @@ class Decoding:
     def _prefill(self, prompts: Sequence[Sequence[int]]) -> Tensor:
         """Run the prompts once; fill the prompt part of the caches; return each prompt's last hidden state."""
         prefilled = prefill_prompts(self.weights, prompts)
-        self.mask = None if prefilled.mask_PL is None else prefilled.mask_PL[self.owner, None, None]
+        heads = self.weights.shape.key_value_heads
+        self.mask = None if prefilled.mask_PL is None else prefilled.mask_PL.repeat_interleave(heads, dim=0)[:, None]  # (prompts · heads, 1, longest)
         suffix = (len(self.owner), self.weights.shape.key_value_heads, self.options.max_new_tokens, self.weights.shape.size)
         self.caches = [
             LayerCache.beside(keys, values, suffix, is_zeroed=self.is_recorded)
@@ -101,23 +101,19 @@ class Decoding:
     def _draw(self, step: int) -> tuple[Tensor, Tensor]:
         """Return each row's next token and its log-probability at the sampling temperature."""
         logits_RV = functional.linear(self.weights.products.operand(self.hidden), self.head_VD).float()
-        return draw_tokens(logits_RV, self.numbers[self.row, step], temperature=self.options.temperature)
+        return draw_tokens(logits_RV, self.numbers[:, step].index_select(0, self.row), temperature=self.options.temperature)
 
     def _compact(self, tokens: Tensor, *, filled: int) -> Tensor:
         """Drop finished rows, and prompts with none left; return the kept rows' tokens."""
         self.graph = None
         kept = self.is_live.nonzero()[:, 0]
-        prompts, owner, counts = self.owner.index_select(0, kept).unique_consecutive(
-            return_inverse=True, return_counts=True
-        )
+        prompts, self.owner = self.owner.index_select(0, kept).unique_consecutive(return_inverse=True)
         are_dropped = len(prompts) < self.caches[0].prompt_keys.shape[0]
         for cache in self.caches:
             cache.keep(kept, prompts if are_dropped else None, filled=filled)
-        if self.mask is not None:
-            self.mask = self.mask.index_select(0, kept)
-        self.owner, self.width = owner, int(counts.max())
-        within = torch.arange(len(kept), device=kept.device) - (counts.cumsum(0) - counts).index_select(0, owner)
-        self.slots = owner * self.width + within
+        if self.mask is not None and are_dropped:
+            self.mask = self.mask.unflatten(0, (-1, self.weights.shape.key_value_heads)).index_select(0, prompts).flatten(0, 1)
+        self.layout = RowLayout.of(self.owner, shape=self.weights.shape)
         self.row, self.positions = self.row.index_select(0, kept), self.positions.index_select(0, kept)
         self.is_live = torch.ones(len(kept), dtype=torch.bool, device=kept.device)
         return tokens.index_select(0, kept)
@@ -145,12 +141,9 @@ class Decoding:
         hidden = weights.embedding.index_select(0, tokens)
         for layer, cache in zip(weights.layers, self.caches, strict=True):
             joined = project_heads(hidden, layer, weights)
-            queries, keys, values = rotated_heads(joined, layer.head_norms, cosine, sine, weights.shape)
-            cache.put(keys, values, step)
-            queries = queries.unflatten(1, (weights.shape.key_value_heads, -1))
-            seen = attend_two_parts(
-                queries, cache, filled=filled, slots=self.slots, width=self.width, mask=self.mask, own_mask=own_mask
-            )
-            hidden = hidden + attention_output(seen.flatten(1), layer)
+            heads, _, _ = turned_heads(joined, layer.head_norms, cosine, sine, weights.shape)
+            cache.put(heads[:, weights.shape.heads :], joined[:, -weights.shape.key_value_heads :], step)
+            seen = attend_two_parts(heads, cache, filled=filled, layout=self.layout, mask=self.mask, own_mask=own_mask)
+            hidden = hidden + attention_output(seen, layer)
             hidden = hidden + feed_forward(hidden, layer, weights)
         return final_norm(hidden, weights)

@@ -1,7 +1,8 @@
 """The decoding cache in two parts: each prompt's keys and values once, and each row's own suffix, preallocated.
 
 A step multiplies queries with each part apart and takes one softmax over the joined scores, so it is exact. Plain batched
-products: PyTorch's flash kernel takes 2 ms on a CPU where they take 0.3 (512 rows of 32 own tokens).
+products: PyTorch's flash kernel takes 2 ms on a CPU where they take 0.3 (512 rows of 32 own tokens). At a few rows a step
+takes as long as the number of its kernels, so they are counted.
 Shapes: P prompts, R rows, K key-value heads, Q query heads per key-value head, L prompt length, S suffix, D head size.
 """
 
@@ -9,6 +10,8 @@ from dataclasses import dataclass
 
 import torch
 from torch import Tensor
+
+from components.generation.row_layout import RowLayout
 
 
 @dataclass
@@ -48,59 +51,30 @@ class LayerCache:
 
 
 def attend_two_parts(
-    queries: Tensor, cache: LayerCache, *, filled: int, slots: Tensor, width: int, mask: Tensor | None, own_mask: Tensor | None = None
+    heads: Tensor, cache: LayerCache, *, filled: int, layout: RowLayout, mask: Tensor | None, own_mask: Tensor | None = None
 ) -> Tensor:
     """Attend one new token a row to its prompt and its own suffix.
 
     Args:
-        queries: (R, K, Q, D), scaled by 1 / sqrt(D).
+        heads: (R, query heads + K, D): of each row, turned; queries, scaled by 1 / sqrt(D), before keys.
         filled: suffix positions in use, the new token's included.
-        slots: (R,) place of each row in the (P, width) grid of prompts' rows.
-        width: rows a prompt at most.
-        mask: (R, 1, 1, L) additive, minus infinity on padding; None where all prompts are equally long.
+        mask: (P · K, 1, L) additive, minus infinity on padding; None where all prompts are equally long.
         own_mask: (filled,) the same of the suffix; None where all of it is seen.
     Returns:
-        (R, K, Q, D).
+        (R, query heads · D).
     """
-    rows, heads, per_head, size = queries.shape
-    prompts, longest = cache.prompt_keys.shape[0], cache.prompt_keys.shape[2]
-    own_keys, own_values = (
-        part.view(rows * heads, -1, size)[:, :filled] for part in (cache.suffix_keys, cache.suffix_values)
-    )
-    scores = queries.new_empty(rows, heads, per_head, longest + filled)
-    before = torch.bmm(
-        _to_grid(queries, prompts, slots, width), cache.prompt_keys.view(-1, longest, size).transpose(1, 2)
-    )
-    scores[..., :longest] = _from_grid(before, prompts, slots, width, like=queries)
-    if mask is not None:
-        scores[..., :longest] += mask
-    scores[..., longest:] = torch.bmm(queries.reshape(-1, per_head, size), own_keys.transpose(1, 2)).view(
-        rows, heads, per_head, filled
-    )
-    if own_mask is not None:
-        scores[..., longest:] += own_mask
-    shares = torch.softmax(scores, dim=-1)
-    of_prompt = torch.bmm(
-        _to_grid(shares[..., :longest], prompts, slots, width), cache.prompt_values.view(-1, longest, size)
-    )
-    of_own = torch.bmm(shares.view(rows * heads, per_head, -1)[..., longest:], own_values).view(queries.shape)
-    return of_own.add_(_from_grid(of_prompt, prompts, slots, width, like=queries))
+    rows, size, longest = len(heads), heads.shape[-1], cache.prompt_keys.shape[2]
+    prompt_keys, prompt_values = (part.view(-1, longest, size) for part in (cache.prompt_keys, cache.prompt_values))
+    own_keys, own_values = (part.view(layout.rows[0], -1, size)[:, :filled] for part in (cache.suffix_keys, cache.suffix_values))
+    places = heads.view(-1, size).index_select(0, layout.laid_out)
+    by_prompt, by_row = places[: len(layout.to_grid)].view(*layout.grid, size), places[len(layout.to_grid) :].view(*layout.rows, size)
+    before = _product(by_prompt, prompt_keys.transpose(1, 2), mask)
+    own = _product(by_row, own_keys.transpose(1, 2), own_mask)
+    shares = torch.softmax(torch.cat([before.view(-1, longest).index_select(0, layout.to_rows).view(*layout.rows, longest), own], dim=-1), dim=-1)
+    of_grid = shares.view(-1, longest + filled).index_select(0, layout.to_grid).view(*layout.grid, longest + filled)
+    of_prompt = torch.bmm(of_grid[..., :longest], prompt_values).view(-1, size).index_select(0, layout.to_rows)
+    return torch.baddbmm(of_prompt.view(*layout.rows, size), shares[..., longest:], own_values).view(rows, -1)
 
 
-def _to_grid(part: Tensor, prompts: int, slots: Tensor, width: int) -> Tensor:
-    """Lay (R, K, Q, x) out by prompt: (P · K, width · Q, x), zeros where a prompt has fewer rows than `width`."""
-    if prompts * width != len(part):
-        part = part.new_zeros(prompts * width, *part.shape[1:]).index_copy_(0, slots, part)
-    heads, per_head = part.shape[1:3]
-    return (
-        part.reshape(prompts, width, heads, per_head, -1).transpose(1, 2).reshape(prompts * heads, width * per_head, -1)
-    )
-
-
-def _from_grid(grid: Tensor, prompts: int, slots: Tensor, width: int, *, like: Tensor) -> Tensor:
-    """Undo `_to_grid`: (P · K, width · Q, x) to (R, K, Q, x), R and Q as in `like`."""
-    rows, heads, per_head = like.shape[:3]
-    part = grid.view(prompts, heads, width, per_head, -1).transpose(1, 2)
-    if prompts * width == rows:
-        return part.reshape(rows, heads, per_head, -1)
-    return part.reshape(prompts * width, heads, per_head, -1).index_select(0, slots)
+def _product(first: Tensor, second: Tensor, mask: Tensor | None) -> Tensor:
+    return torch.bmm(first, second) if mask is None else torch.baddbmm(mask, first, second)

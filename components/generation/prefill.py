@@ -14,6 +14,7 @@ from torch import Tensor
 from components.modeling.forward import forward_weights
 from components.modeling.micro_batches import cut_by_tokens
 from components.modeling.packing import pack_sequences
+from components.modeling.reading import read_at
 from components.modeling.weights import DecoderWeights
 
 PASS_TOKENS = 4096
@@ -58,5 +59,4 @@ def _fill(weights: DecoderWeights, prompts: Sequence[Sequence[int]], part: slice
         for cache, new in ((keys[number], new_keys), (values[number], new_values)):
             cache[part, :, : len(columns)] = new.index_select(0, index).view(len(lengths), len(columns), *new.shape[1:]).transpose(1, 2)
 
-    hidden_TD = forward_weights(weights, batch, collect=collect)
-    return hidden_TD.index_select(0, (starts + lengths - 1).to(device))
+    return forward_weights(weights, read_at(batch, starts + lengths - 1), collect=collect)

@@ -15,6 +15,7 @@ import torch
 from components.errors import ServiceError
 from components.modeling.packed_pass import token_logprobs
 from components.modeling.packing import pack_sequences
+from components.modeling.reading import read_at
 
 if TYPE_CHECKING:
     from transformers import PreTrainedModel
@@ -50,7 +51,7 @@ def sequence_logprobs(model: "PreTrainedModel", sequences: Sequence[Sequence[int
     batch = pack_sequences(sequences)
     predictors = [start + place for start, length in zip(batch.starts, batch.lengths, strict=True) for place in range(length - 1)]
     index = torch.tensor(predictors)
-    logprobs_T, _ = token_logprobs(model, batch, index, batch.ids_T.index_select(0, index + 1), precision="float32")
+    logprobs_T, _ = token_logprobs(model, read_at(batch, index), batch.ids_T.index_select(0, index + 1), precision="float32")
     return [part.tolist() for part in logprobs_T.split([length - 1 for length in batch.lengths])]
 
 

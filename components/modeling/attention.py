@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from components.modeling.fused import normalise_backward, normalise_forward, rotate
-from components.modeling.packing import AttentionBlock, PackedBatch
+from components.modeling.packed_batch import AttentionBlock, AttentionPlan
 
 LONGEST_HELD = 640  # keys; above it scores are not held in memory
 
@@ -30,9 +30,9 @@ class HeadShape:
 
 
 def attend_packed(
-    joined: Tensor, norm_weights: Tensor | None, *, cosine: Tensor, sine: Tensor, shape: HeadShape, batch: PackedBatch
+    joined: Tensor, norm_weights: Tensor | None, *, cosine: Tensor, sine: Tensor, shape: HeadShape, plan: AttentionPlan
 ) -> Tensor:
-    """Return every token's attended values, (T, H · D).
+    """Return the attended values of the plan's queries, (queries, H · D).
 
     Args:
         joined: (T, H + 2K, D): raw queries, keys and values.
@@ -40,12 +40,23 @@ def attend_packed(
             normed, and the raw queries come scaled.
         cosine, sine: (T, 1, D / 2).
     """
-    is_held = joined.device.type == "cpu" and all(block.key_length <= LONGEST_HELD for block in batch.blocks)
+    is_held = joined.device.type == "cpu" and all(block.key_length <= LONGEST_HELD for block in plan.blocks)
     if is_held:
-        return _HeldAttention.apply(joined, norm_weights, cosine, sine, shape, batch)
+        return _HeldAttention.apply(joined, norm_weights, cosine, sine, shape, plan)
     queries, keys, values = rotated_heads(joined, norm_weights, cosine, sine, shape)
-    parts = [_flash(queries, keys, values, block) for block in batch.blocks]
-    return torch.cat(parts).index_select(0, batch.unpad_T)
+    parts = [_flash(queries, keys, values, block) for block in plan.blocks]
+    return torch.cat(parts).index_select(0, plan.unpad_Q)
+
+
+def turned_heads(
+    joined: Tensor, norm_weights: Tensor | None, cosine: Tensor, sine: Tensor, shape: HeadShape
+) -> tuple[Tensor, Tensor | None, Tensor | None]:
+    """Return scaled queries and keys, normed and rotated, (T, H + K, D); and the norm's x̂ and scale. No gradient is recorded."""
+    raw, normed, scale = joined[:, : -shape.key_value_heads], None, None
+    if norm_weights is not None:
+        normed, scale = normalise_forward(raw, shape.epsilon)
+        raw = normed * norm_weights
+    return rotate(raw, cosine, sine), normed, scale
 
 
 def rotated_heads(
@@ -78,15 +89,11 @@ def _flash(queries: Tensor, keys: Tensor, values: Tensor, block: AttentionBlock)
 
 class _HeldAttention(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, joined, norm_weights, cosine, sine, shape, batch):  # type: ignore[no-untyped-def]
-        raw, normed, scale = joined[:, : -shape.key_value_heads], None, None
-        if norm_weights is not None:
-            normed, scale = normalise_forward(raw, shape.epsilon)
-            raw = normed * norm_weights
-        turned = rotate(raw, cosine, sine)
+    def forward(ctx, joined, norm_weights, cosine, sine, shape, plan):  # type: ignore[no-untyped-def]
+        turned, normed, scale = turned_heads(joined, norm_weights, cosine, sine, shape)
         queries, keys, values = turned[:, : shape.heads], turned[:, shape.heads :], joined[:, -shape.key_value_heads :]
         outputs, saved = [], []
-        for block in batch.blocks:
+        for block in plan.blocks:
             q, k, v = (
                 _padded(queries, block.queries, block, shape),
                 _padded(keys, block.keys, block, shape),
@@ -99,20 +106,20 @@ class _HeldAttention(torch.autograd.Function):
             outputs.append(attended.transpose(1, 2).reshape(-1, shape.heads * shape.size))
             saved += [q, k, v, shares]
         ctx.save_for_backward(normed, scale, norm_weights, cosine, sine, *saved)
-        ctx.shape, ctx.batch = shape, batch
-        return torch.cat(outputs).index_select(0, batch.unpad_T)
+        ctx.shape, ctx.plan = shape, plan
+        return torch.cat(outputs).index_select(0, plan.unpad_Q)
 
     @staticmethod
     def backward(ctx, grad):  # type: ignore[no-untyped-def]
         normed, scale, norm_weights, cosine, sine, *saved = ctx.saved_tensors
-        shape, batch = ctx.shape, ctx.batch
-        tokens, key_value_heads = grad.shape[0], shape.key_value_heads
+        shape, plan = ctx.shape, ctx.plan
+        tokens, key_value_heads = cosine.shape[0], shape.key_value_heads
         grad_queries = grad.new_zeros(tokens, shape.heads * shape.size)
         grad_keys, grad_values = (grad.new_zeros(tokens, key_value_heads * shape.size) for _ in range(2))
-        padded_grad = grad.new_zeros(sum(block.queries.numel() for block in batch.blocks), grad.shape[1])
-        padded_grad.index_copy_(0, batch.unpad_T, grad.contiguous())
+        padded_grad = grad.new_zeros(sum(block.queries.numel() for block in plan.blocks), grad.shape[1])
+        padded_grad.index_copy_(0, plan.unpad_Q, grad.contiguous())
         offset = 0
-        for number, block in enumerate(batch.blocks):
+        for number, block in enumerate(plan.blocks):
             q, k, v, shares = saved[4 * number : 4 * number + 4]
             rows = block.queries.numel()
             out = _grouped(

@@ -19,7 +19,7 @@ from torch.utils.checkpoint import checkpoint
 from components.modeling.adapters import LowRank
 from components.modeling.attention import attend_packed, rotated_heads
 from components.modeling.fused import gated_silu, normalise
-from components.modeling.packing import PackedBatch
+from components.modeling.packed_batch import PackedBatch, ReadTokens
 from components.modeling.precision import Precision, Products
 from components.modeling.weights import AdapterUse, DecoderWeights, LayerWeights, decoder_weights
 
@@ -32,7 +32,7 @@ Collect = Callable[[Tensor, Tensor], None]  # keys and values, (tokens, key-valu
 def forward_packed(
     model: "PreTrainedModel", batch: PackedBatch, *, precision: Precision, adapters: AdapterUse = "apart", recompute: bool = False
 ) -> Tensor:
-    """Return the final hidden state of every token, after the last norm: (tokens, hidden), float32.
+    """Return the final hidden states of the tokens that are read, after the last norm: (tokens read, hidden), float32.
 
     Args:
         adapters: how LoRA adapters are read, where the model carries any: see `decoder_weights`.
@@ -50,8 +50,9 @@ def forward_weights(
     batch = batch.on(weights.embedding.device)
     rotary = rotary_tables(weights, batch.positions_T)
     hidden_TD = weights.embedding.index_select(0, batch.ids_T)
-    for layer in weights.layers:
-        run = partial(forward_layer, layer=layer, weights=weights, rotary=rotary, batch=batch, collect=collect)
+    for number, layer in enumerate(weights.layers, start=1):
+        read = batch.read if number == len(weights.layers) else None
+        run = partial(forward_layer, layer=layer, weights=weights, rotary=rotary, batch=batch, read=read, collect=collect)
         if recompute and torch.is_grad_enabled():
             hidden_TD = checkpoint(run, hidden_TD, use_reentrant=False, preserve_rng_state=False)  # nothing in it is random
         else:
@@ -60,18 +61,23 @@ def forward_weights(
 
 
 def forward_layer(
-    hidden_TD: Tensor, *, layer: LayerWeights, weights: DecoderWeights, rotary: tuple[Tensor, Tensor], batch: PackedBatch, collect: Collect | None = None
-) -> Tensor:
+    hidden_TD: Tensor, *, layer: LayerWeights, weights: DecoderWeights, rotary: tuple[Tensor, Tensor], batch: PackedBatch,
+    read: ReadTokens | None = None, collect: Collect | None = None,
+) -> Tensor:  # fmt: skip
     """Run one decoder layer over packed tokens: (tokens, hidden), float32, in and out.
 
     Args:
         rotary: from `rotary_tables`.
+        read: the tokens that are read after the last layer, which is finished for them alone: (tokens read, hidden).
     """
     cosine, sine = rotary
     joined = project_heads(hidden_TD, layer, weights)
     if collect:
         collect(*rotated_heads(joined.detach(), layer.head_norms, cosine, sine, weights.shape)[1:])
-    attended = attend_packed(joined, layer.head_norms, cosine=cosine, sine=sine, shape=weights.shape, batch=batch)
+    plan = batch.attention if read is None else read.attention
+    attended = attend_packed(joined, layer.head_norms, cosine=cosine, sine=sine, shape=weights.shape, plan=plan)
+    if read is not None:
+        hidden_TD = hidden_TD.index_select(0, read.tokens_W)
     hidden_TD = hidden_TD + attention_output(attended, layer)
     return hidden_TD + feed_forward(hidden_TD, layer, weights)
 

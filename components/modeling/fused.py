@@ -12,12 +12,14 @@ from torch.nn import functional
 
 def normalise(hidden_TD: Tensor, *, epsilon: float, dtype: torch.dtype) -> Tensor:
     """Return hidden / rms(hidden) in `dtype` (arXiv:1910.07467, without its weight); input float32."""
+    if not torch.is_grad_enabled():
+        return normalise_forward(hidden_TD, epsilon)[0].to(dtype)
     return _Normalise.apply(hidden_TD, epsilon, dtype)
 
 
 def gated_silu(gate_up: Tensor) -> Tensor:
     """Return silu(gate) · up of (tokens, 2 · intermediate) (arXiv:2002.05202)."""
-    return _GatedSilu.apply(gate_up)
+    return _GatedSilu.apply(gate_up) if torch.is_grad_enabled() else _gated(gate_up)
 
 
 def rotate(values: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
@@ -50,6 +52,11 @@ def normalise_forward(values: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
     return (values * scale).to(values.dtype), scale
 
 
+def _gated(gate_up: Tensor) -> Tensor:
+    gate, up = gate_up.chunk(2, dim=-1)
+    return functional.silu(gate).mul_(up)
+
+
 class _Normalise(torch.autograd.Function):
     @staticmethod
     def forward(ctx, hidden, epsilon, dtype):  # type: ignore[no-untyped-def]
@@ -66,9 +73,8 @@ class _Normalise(torch.autograd.Function):
 class _GatedSilu(torch.autograd.Function):
     @staticmethod
     def forward(ctx, gate_up):  # type: ignore[no-untyped-def]
-        gate, up = gate_up.chunk(2, dim=-1)
         ctx.save_for_backward(gate_up)
-        return functional.silu(gate).mul_(up)
+        return _gated(gate_up)
 
     @staticmethod
     def backward(ctx, grad):  # type: ignore[no-untyped-def]
@@ -77,5 +83,5 @@ class _GatedSilu(torch.autograd.Function):
         result = torch.empty_like(gate_up)
         grad_gate, grad_up = result.chunk(2, dim=-1)
         torch.mul(functional.silu(gate), grad, out=grad_up)
-        grad_gate.copy_(torch.ops.aten.silu_backward(grad * up, gate))
+        torch.ops.aten.silu_backward.grad_input(grad * up, gate, grad_input=grad_gate)
         return result

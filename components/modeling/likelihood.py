@@ -9,6 +9,7 @@ from components.modeling.micro_batches import cut_by_tokens
 from components.modeling.packed_pass import token_logprobs
 from components.modeling.packing import answer_targets, pack_trees
 from components.modeling.precision import Precision
+from components.modeling.reading import read_at
 from components.modeling.tokenizers import encode_texts
 
 if TYPE_CHECKING:
@@ -57,6 +58,6 @@ def _score(
 ) -> list[list[float]]:
     packed = pack_trees(prompts, trees)
     predictors, targets = answer_targets(packed, answers_per_prompt=[len(tree) for tree in trees])
-    logprobs, _ = token_logprobs(model, packed, predictors, targets, precision=precision)
+    logprobs, _ = token_logprobs(model, read_at(packed, predictors), targets, precision=precision)
     parts = iter(logprobs.split(list(packed.lengths)))
     return [[float(next(parts).mean()) for _ in tree] for tree in trees]

@@ -16,9 +16,10 @@ from components.errors import SettingsError
 from components.modeling.adapters import has_adapters
 from components.modeling.forward import final_norm, forward_layer, rotary_tables
 from components.modeling.logprobs import head_logprobs
-from components.modeling.packing import PackedBatch
+from components.modeling.packed_batch import PackedBatch, ReadTokens
 from components.modeling.precision import Precision, products_in
-from components.modeling.scalar_head import scores_at
+from components.modeling.reading import in_asked_order
+from components.modeling.scalar_head import scalar_scores
 from components.modeling.weights import DecoderWeights, head_shape, layer_weights, refuse_unsupported
 
 if TYPE_CHECKING:
@@ -49,13 +50,13 @@ class PackedLayer(nn.Module):
         self.layer = layer
 
     def forward(
-        self, hidden_TD: Tensor, *, numbers: DecoderWeights, rotary: tuple[Tensor, Tensor], batch: PackedBatch, recompute: bool
+        self, hidden_TD: Tensor, *, numbers: DecoderWeights, rotary: tuple[Tensor, Tensor], batch: PackedBatch, read: ReadTokens | None, recompute: bool
     ) -> Tensor:
-        """Return (tokens, hidden); what is recomputed lies within, where the engine has gathered the weights."""
+        """Return what `forward_layer` does; what is recomputed lies within, where the engine has gathered the weights."""
 
         def run(hidden_TD: Tensor) -> Tensor:
             weights = layer_weights(self.layer, numbers.shape, numbers.products)
-            return forward_layer(hidden_TD, layer=weights, weights=numbers, rotary=rotary, batch=batch)
+            return forward_layer(hidden_TD, layer=weights, weights=numbers, rotary=rotary, batch=batch, read=read)
 
         if recompute and torch.is_grad_enabled():
             return checkpoint(run, hidden_TD, use_reentrant=False, preserve_rng_state=False)
@@ -63,7 +64,7 @@ class PackedLayer(nn.Module):
 
 
 class PackedHead(nn.Module):
-    """The last norm and the head, read at chosen tokens."""
+    """The last norm and the head."""
 
     def __init__(self, norm: nn.Module, head: nn.Module) -> None:
         super().__init__()
@@ -71,29 +72,29 @@ class PackedHead(nn.Module):
         self.head = head
 
     def forward(
-        self, hidden_TD: Tensor, *, numbers: DecoderWeights, tokens_A: Tensor, targets_A: Tensor, temperature: float,
+        self, hidden_WD: Tensor, *, numbers: DecoderWeights, batch: PackedBatch, targets_A: Tensor, temperature: float,
         precision: Precision, with_entropy: bool,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
         """Return log-probabilities and entropies of targets, two (targets,) tensors."""
         weights = replace(numbers, final_norm=self.norm.weight)
-        hidden_AD = final_norm(hidden_TD, weights).index_select(0, tokens_A)
+        hidden_AD = in_asked_order(final_norm(hidden_WD, weights), batch)
         return head_logprobs(
             self.head.weight, hidden_AD, targets_A, temperature=temperature, precision=precision, with_entropy=with_entropy
         )
 
 
 class PackedScore(nn.Module):
-    """The last norm and a scalar head, read at chosen tokens."""
+    """The last norm and a scalar head."""
 
     def __init__(self, norm: nn.Module, head: nn.Module) -> None:
         super().__init__()
         self.norm = norm
         self.head = head
 
-    def forward(self, hidden_TD: Tensor, *, numbers: DecoderWeights, tokens_A: Tensor) -> Tensor:
+    def forward(self, hidden_WD: Tensor, *, numbers: DecoderWeights, batch: PackedBatch) -> Tensor:
         """Return the head's value at each token, (tokens,), float32; no view, on which an engine's hooks could be lost."""
         weights = replace(numbers, final_norm=self.norm.weight)
-        return scores_at(final_norm(hidden_TD, weights), tokens_A, self.head.weight).clone()
+        return scalar_scores(in_asked_order(final_norm(hidden_WD, weights), batch), self.head.weight).clone()
 
 
 READ_WHOLE = (PackedLayer, PackedHead, PackedScore)  # parts that read parameters of modules within them, which are not called
@@ -128,12 +129,13 @@ class PackedDecoder(nn.Module):
         return self.inverse_frequencies.device
 
     def hidden(self, batch: PackedBatch, *, numbers: DecoderWeights, recompute: bool) -> Tensor:
-        """Return what the last norm reads: (tokens, hidden), float32."""
+        """Return what the last norm reads: (tokens read, hidden), float32."""
         batch = batch.on(self.device)
         rotary = rotary_tables(numbers, batch.positions_T)
         hidden_TD = self.embedding(ids_T=batch.ids_T)
-        for layer in self.layers:
-            hidden_TD = layer(hidden_TD, numbers=numbers, rotary=rotary, batch=batch, recompute=recompute)
+        for number, layer in enumerate(self.layers, start=1):
+            read = batch.read if number == len(self.layers) else None
+            hidden_TD = layer(hidden_TD, numbers=numbers, rotary=rotary, batch=batch, read=read, recompute=recompute)
         return hidden_TD
 
     def numbers(self, precision: Precision) -> DecoderWeights:
@@ -161,15 +163,15 @@ class PackedModel(PackedDecoder):
         self.head = PackedHead(model.base_model.norm, head)
 
     def forward(
-        self, batch: PackedBatch, tokens_A: Tensor, targets_A: Tensor, *,
+        self, batch: PackedBatch, targets_A: Tensor, *,
         temperature: float = 1.0, precision: Precision, with_entropy: bool = False, recompute: bool = False,
     ) -> tuple[Tensor, Tensor]:  # fmt: skip
-        """Return log-probabilities and entropies of `targets_A` as tokens `tokens_A` predict them."""
+        """Return log-probabilities and entropies of `targets_A` as the tokens read predict them."""
         numbers = self.numbers(precision)
-        hidden_TD = self.hidden(batch, numbers=numbers, recompute=recompute)
+        hidden_WD = self.hidden(batch, numbers=numbers, recompute=recompute)
         return self.head(
-            hidden_TD, numbers=numbers, tokens_A=tokens_A.to(self.device), targets_A=targets_A.to(self.device),
-            temperature=temperature, precision=precision, with_entropy=with_entropy,
+            hidden_WD, numbers=numbers, batch=batch, targets_A=targets_A.to(self.device), temperature=temperature, precision=precision,
+            with_entropy=with_entropy,
         )  # fmt: skip
 
 
@@ -181,11 +183,11 @@ class PackedScorer(PackedDecoder):
         super().__init__(model)
         self.head = PackedScore(model.base_model.norm, model.score)
 
-    def forward(self, batch: PackedBatch, tokens_A: Tensor, *, precision: Precision, recompute: bool = False) -> Tensor:
-        """Return the head's value at tokens `tokens_A`, float32."""
+    def forward(self, batch: PackedBatch, *, precision: Precision, recompute: bool = False) -> Tensor:
+        """Return the head's value at the tokens read, float32."""
         numbers = self.numbers(precision)
-        hidden_TD = self.hidden(batch, numbers=numbers, recompute=recompute)
-        return self.head(hidden_TD, numbers=numbers, tokens_A=tokens_A.to(self.device))
+        hidden_WD = self.hidden(batch, numbers=numbers, recompute=recompute)
+        return self.head(hidden_WD, numbers=numbers, batch=batch)
 
 
 def packed_model(model: "PreTrainedModel") -> PackedDecoder:

@@ -2,89 +2,28 @@
 
 A batch is a row of tokens cut into segments. A segment sees itself causally and, in a tree, the prompt before it:
 so a prompt is packed once for all its answers (exact: an answer's tokens see what they would see in a row of its own).
-Attention runs in blocks of segments of similar length; `AttentionBlock` says which tokens are its queries and keys.
-Batches are laid out on the processor, where their lengths are known without waiting, and moved to the model's device as a
-whole (`PackedBatch.on`).
+Attention runs in blocks of segments of similar length (packed_batch.py).
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field, replace
 
 import torch
 from torch import Tensor
 
+from components.modeling.packed_batch import AttentionBlock, AttentionPlan, PackedBatch
+
 BLOCK_SLACK = 1.5  # a block's longest segment over its shortest: above it, padding costs more than one call more
 BLOCK_MINIMUM = 12  # segments a block holds before it is cut for slack
-
-
-@dataclass(frozen=True)
-class AttentionBlock:
-    """Segments attended in one call, padded to the longest. Padding repeats token 0 and is never read back."""
-
-    queries: Tensor  # (segments * longest query,), int64: token of each padded query
-    keys: Tensor  # (segments * longest key,), int64
-    segments: int
-    mask: Tensor | None  # (segments, 1, longest query, longest key), True is seen; None: causal, right-padded
-    biases: dict[torch.dtype, Tensor] = field(
-        default_factory=dict, compare=False
-    )  # the mask as numbers, made once a batch
-
-    @property
-    def key_length(self) -> int:
-        """Keys of the longest segment."""
-        return self.keys.numel() // self.segments
-
-    def bias(self, dtype: torch.dtype) -> Tensor:
-        """Return the mask as 0 and minus infinity, broadcastable to (segments, heads, queries, keys)."""
-        if dtype not in self.biases:
-            mask = (
-                torch.ones(self.key_length, self.key_length, dtype=torch.bool, device=self.queries.device).tril()[None, None]
-                if self.mask is None
-                else self.mask
-            )
-            self.biases[dtype] = torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill_(~mask, -torch.inf)
-        return self.biases[dtype]
-
-    def on(self, device: torch.device) -> "AttentionBlock":
-        """Return the block on a device."""
-        queries, keys = self.queries.to(device), self.keys.to(device)
-        return AttentionBlock(queries, keys, self.segments, None if self.mask is None else self.mask.to(device))
-
-
-@dataclass(frozen=True)
-class PackedBatch:
-    """Tokens of many segments in one row, and how they attend."""
-
-    ids_T: Tensor  # int64
-    positions_T: Tensor  # int64, of the rotary embedding
-    blocks: tuple[AttentionBlock, ...]
-    unpad_T: Tensor  # int64: where token t lies in the joined, padded outputs of all blocks
-    starts: tuple[int, ...]  # first token of each segment; in a tree: of each answer, prompts in `prompt_starts`
-    lengths: tuple[int, ...]
-    prompt_starts: tuple[int, ...] = ()
-    prompt_lengths: tuple[int, ...] = ()
-
-    @property
-    def tokens(self) -> int:
-        """Real tokens in the batch."""
-        return int(self.ids_T.numel())
-
-    def on(self, device: torch.device) -> "PackedBatch":
-        """Return the batch on a device: itself where it lies there."""
-        if self.ids_T.device == device:
-            return self
-        moved = {name: getattr(self, name).to(device) for name in ("ids_T", "positions_T", "unpad_T")}
-        return replace(self, blocks=tuple(block.on(device) for block in self.blocks), **moved)
 
 
 def pack_sequences(sequences: Sequence[Sequence[int]]) -> PackedBatch:
     """Pack sequences that do not see each other; `starts` and `lengths` are in their order."""
     lengths = [len(sequence) for sequence in sequences]
     starts = _starts(lengths)
-    blocks, unpad = _join([_causal_block(group, starts, lengths) for group in _by_length(lengths)], sum(lengths))
+    attention = _join([_causal_block(group, starts, lengths) for group in _by_length(lengths)], sum(lengths))
     ids = torch.tensor([token for sequence in sequences for token in sequence], dtype=torch.int64)
     positions = torch.cat([torch.arange(length) for length in lengths])
-    return PackedBatch(ids, positions, blocks, unpad, tuple(starts), tuple(lengths))
+    return PackedBatch(ids, positions, attention, tuple(starts), tuple(lengths))
 
 
 def pack_trees(prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[Sequence[int]]]) -> PackedBatch:
@@ -108,15 +47,13 @@ def pack_trees(prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[Sequ
                 members, starts, lengths, [(prompt_starts[owner[i]], prompt_lengths[owner[i]]) for i in members]
             )
         )
-    joined, unpad = _join(blocks, total + sum(lengths))
     ids = torch.tensor([token for item in (*prompts, *flat) for token in item], dtype=torch.int64)
     offsets = [torch.arange(length) for length in prompt_lengths]
     offsets += [torch.arange(length) + prompt_lengths[owner[index]] for index, length in enumerate(lengths)]
     return PackedBatch(
         ids,
         torch.cat(offsets),
-        joined,
-        unpad,
+        _join(blocks, total + sum(lengths)),
         tuple(starts),
         tuple(lengths),
         tuple(prompt_starts),
@@ -192,12 +129,12 @@ def _answer_block(
     return AttentionBlock(own.flatten(), keys.flatten(), len(members), mask), own, own_real
 
 
-def _join(blocks: list[tuple[AttentionBlock, Tensor, Tensor]], total: int) -> tuple[tuple[AttentionBlock, ...], Tensor]:
-    """Return the blocks and, for each token, its place in their joined outputs."""
+def _join(blocks: list[tuple[AttentionBlock, Tensor, Tensor]], total: int) -> AttentionPlan:
+    """Return the blocks with each token's place in their joined outputs."""
     unpad = torch.empty(total, dtype=torch.int64)
     offset = 0
     for _, index, is_real in blocks:
         places = offset + torch.arange(index.numel()).view_as(index)
         unpad[index[is_real]] = places[is_real]
         offset += index.numel()
-    return tuple(block for block, _, _ in blocks), unpad
+    return AttentionPlan(tuple(block for block, _, _ in blocks), unpad)

@@ -42,7 +42,9 @@ class Products:
     def operand(self, values: Tensor) -> Tensor:
         """Return values as they enter a product; a rounding passes gradients on as they are."""
         values = values.to(self.dtype)
-        return _Rounding.apply(values) if self.is_rounded else values
+        if not self.is_rounded:
+            return values
+        return _Rounding.apply(values) if torch.is_grad_enabled() else values.bfloat16().float()
 
 
 def products_in(precision: Precision) -> Products:

@@ -25,6 +25,7 @@ from components.modeling.micro_batches import cut_by_tokens
 from components.modeling.models import load_model, save_model
 from components.modeling.packing import pack_sequences
 from components.modeling.precision import Precision, products_in
+from components.modeling.reading import read_at
 from components.modeling.tokenizers import CONTROL_TOKENS, encode_prompts, encode_texts, load_tokenizer
 from components.rewards.answer_parsing import THINK_CLOSE, THINK_OPEN, split_reasoning
 
@@ -136,8 +137,8 @@ class GenerativeModel:
         found: list[float | None] = []
         for batch in cut_by_tokens(rows, tokens=len, micro_tokens=BATCH_TOKENS):
             packed = pack_sequences(batch)
-            last = torch.tensor([start + length - 1 for start, length in zip(packed.starts, packed.lengths, strict=True)])
-            hidden_RD = forward_packed(self.model, packed, precision=self.precision).index_select(0, last.to(head_VD.device))
+            last = [start + length - 1 for start, length in zip(packed.starts, packed.lengths, strict=True)]
+            hidden_RD = forward_packed(self.model, read_at(packed, last), precision=self.precision)
             logprobs_RV = torch.nn.functional.linear(products.operand(hidden_RD), head_VD).float().log_softmax(dim=-1)
             shares_RL = logprobs_RV.index_select(1, self._labels.to(head_VD.device))
             rewards_R = shares_RL.softmax(dim=-1) @ self._values.to(head_VD.device)

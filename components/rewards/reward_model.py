@@ -19,6 +19,7 @@ from components.modeling.devices import own_device
 from components.modeling.packed_pass import token_scores
 from components.modeling.packing import pack_trees
 from components.modeling.precision import Precision
+from components.modeling.reading import read_at
 from components.modeling.tokenizers import CONTROL_TOKENS, encode_samples, load_tokenizer
 from components.rewards.answer_parsing import split_reasoning
 
@@ -123,8 +124,8 @@ def answer_rewards(model: "PreTrainedModel", encoded: Sequence[Encoded], *, prec
             answers.append([])
         answers[-1].append(answer)
     packed = pack_trees(prompts, answers)
-    last = torch.tensor([start + length - 1 for start, length in zip(packed.starts, packed.lengths, strict=True)])
-    return token_scores(model, packed, last, precision=precision, recompute=recompute)
+    last = [start + length - 1 for start, length in zip(packed.starts, packed.lengths, strict=True)]
+    return token_scores(model, read_at(packed, last), precision=precision, recompute=recompute)
 
 
 def create_reward_model(backbone: "PreTrainedModel", *, seed: int) -> "PreTrainedModel":

@@ -42,9 +42,11 @@ class Tree:
         return self.prompt**2 / 2 + sum(answer * self.prompt + answer**2 / 2 for answer in self.answers)
 
 
-def forward_flops(shape: DecoderShape, trees: Sequence[Tree], *, headed: float) -> float:
-    """Return the operations of one forward pass; `headed` tokens' logits are computed."""
-    return shape.forward_flops(tokens=sum(tree.tokens for tree in trees), headed=headed, seen=sum(tree.pairs for tree in trees))
+def forward_flops(shape: DecoderShape, trees: Sequence[Tree], *, headed: float, read: float | None = None) -> float:
+    """Return the operations of one forward pass; `headed` tokens' logits are computed, `read` ones' final states used (None: theirs)."""
+    return shape.forward_flops(
+        tokens=sum(tree.tokens for tree in trees), headed=headed, seen=sum(tree.pairs for tree in trees), read=headed if read is None else read
+    )
 
 
 def generate_floor(shape: DecoderShape, trees: Sequence[Tree], *, speed: DeviceSpeed, value_bytes: int) -> float:

@@ -93,7 +93,7 @@ def compare(shape: DecoderShape, counts: RunCounts, *, flops: float, bandwidth: 
     answers_a_group = counts.answers / max(counts.sampled_groups, 1)
     updated = counts.update_tokens / counts.answer_tokens / max(counts.live_groups, 1)  # answers of a live group that entered the loss
     seen = pairs_seen(prompts=counts.live_groups, prompt_tokens=counts.prompt_tokens, answers_per_prompt=updated, answer_tokens=counts.answer_tokens)
-    forward = shape.forward_flops(tokens=counts.packed_tokens, headed=counts.update_tokens, seen=seen)
+    forward = shape.forward_flops(tokens=counts.packed_tokens, headed=counts.update_tokens, seen=seen, read=counts.update_tokens)
     update = shape.update_flops(tokens=counts.packed_tokens, headed=counts.update_tokens, seen=seen, recompute=False)
     rows = [
         Comparison("policy, forward and backward (s)", update / flops, counts.seconds["policy"]),
@@ -111,5 +111,5 @@ def _sampling_floor(shape: DecoderShape, counts: RunCounts, answers_a_group: flo
     context = counts.prompt_tokens + counts.answer_tokens / 2
     step = decode_step_seconds(shape, answers=together, context=context, gpus=1, bandwidth=bandwidth, flops=flops, weight_bytes=FLOAT_BYTES)
     prompts = counts.sampled_tokens / (counts.answer_tokens * answers_a_group)
-    prefill = shape.forward_flops(tokens=prompts * counts.prompt_tokens, headed=0, seen=prompts * counts.prompt_tokens**2 / 2) / flops
+    prefill = shape.forward_flops(tokens=prompts * counts.prompt_tokens, headed=0, seen=prompts * counts.prompt_tokens**2 / 2, read=prompts) / flops
     return counts.sampled_tokens / together * step + prefill

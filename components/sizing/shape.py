@@ -51,6 +51,11 @@ class DecoderShape:
         return self.layers * self.layer_matrices
 
     @property
+    def finishing(self) -> int:
+        """Parameters of one layer that follow its attention: HSD + 3DF; in the last layer, only for tokens that are read."""
+        return self.heads * self.head_size * self.hidden + 3 * self.hidden * self.intermediate
+
+    @property
     def head(self) -> int:
         """Parameters of the head: V · D."""
         return self.vocabulary * self.hidden
@@ -69,22 +74,28 @@ class DecoderShape:
         """Bytes of keys and values a token: 2 · L · K · S · bytes (arXiv:2305.13245: grouped heads)."""
         return 2 * self.layers * self.key_value_heads * self.head_size * bytes_per_value
 
-    def forward_flops(self, *, tokens: Counts, headed: Counts, seen: Counts) -> Counts:
+    def forward_flops(self, *, tokens: Counts, headed: Counts, seen: Counts, read: Counts | None = None) -> Counts:
         """Operations of a forward pass: 2 · body a token, 2 · head a token whose logits are needed, 4 · L · H · S a pair attended.
 
-        2N a token: arXiv:2001.08361 §2.1; attention: arXiv:2204.02311 appendix B, here with the keys really seen.
+        2N a token: arXiv:2001.08361 §2.1; attention: arXiv:2204.02311 appendix B, here with the keys really seen. The last
+        layer is finished for the tokens read alone (components/modeling/reading.py).
 
         Args: each a number, or arrays of one length for as many passes at once.
             tokens: tokens passed.
             headed: tokens whose logits are computed.
-            seen: (query, key) pairs attended, over all tokens.
+            seen: (query, key) pairs attended, over all tokens (in the last layer too, which attends for those read alone).
+            read: tokens whose final state is used; None: all.
         """
-        return 2.0 * self.body * tokens + 2.0 * self.head * headed + 4.0 * self.layers * self.heads * self.head_size * seen
+        unread = 0.0 if read is None else 2.0 * self.finishing * (tokens - read)
+        return 2.0 * self.body * tokens - unread + 2.0 * self.head * headed + 4.0 * self.layers * self.heads * self.head_size * seen
 
     def update_flops(self, *, tokens: float, headed: float, seen: float, recompute: bool) -> float:
-        """Operations of forward and backward: three forwards, the logits once more (they are not kept), the layers once more where recomputed."""
-        forward = self.forward_flops(tokens=tokens, headed=headed, seen=seen)
-        again = self.forward_flops(tokens=tokens, headed=0, seen=seen) if recompute else 0.0
+        """Operations of forward and backward: three forwards, the logits once more (they are not kept), the layers once more where recomputed.
+
+        Args: of `forward_flops`; the tokens whose logits are computed are those that are read.
+        """
+        forward = self.forward_flops(tokens=tokens, headed=headed, seen=seen, read=headed)
+        again = self.forward_flops(tokens=tokens, headed=0, seen=seen, read=headed) if recompute else 0.0
         return 3.0 * forward + 2.0 * self.head * headed + again
 
 

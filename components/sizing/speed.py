@@ -86,7 +86,7 @@ def step_times(
     decode = decode_step_seconds(shape, answers=live, context=context, gpus=parallel, bandwidth=bandwidth, flops=flops) / assumed.decode_share
     steps = max(answers / copies * stage.answer_tokens / live, stage.max_new_tokens)  # the longest answer is waited for
     rate = assumed.update_mfu * flops * gpus
-    prefill = shape.forward_flops(tokens=stage.prompts_per_step * stage.prompt_tokens, headed=0, seen=stage.prompts_per_step * stage.prompt_tokens**2 / 2) / rate
+    prefill = shape.forward_flops(tokens=stage.prompts_per_step * stage.prompt_tokens, headed=0, seen=stage.prompts_per_step * stage.prompt_tokens**2 / 2, read=stage.prompts_per_step) / rate
     generate = steps * decode + prefill
     return StepTimes(
         generate=generate,
@@ -113,7 +113,7 @@ def update_seconds(
     seen = pairs_seen(prompts=groups, prompt_tokens=stage.prompt_tokens, answers_per_prompt=completions, answer_tokens=stage.answer_tokens)
     operations = shape.update_flops(tokens=tokens, headed=headed, seen=seen, recompute=trainer.recompute)
     if stage.has_reference:
-        operations += shape.forward_flops(tokens=tokens, headed=headed, seen=seen)
+        operations += shape.forward_flops(tokens=tokens, headed=headed, seen=seen, read=headed)
     computed = operations / (assumed.update_mfu * hardware.teraflops * TERA * gpus)
     if gpus == 1:
         return computed
@@ -132,4 +132,4 @@ def _score_seconds(shape: DecoderShape, stage: StageShape, *, completions: int, 
     """Return the seconds of the reward models' passes over all answers of a step; rules cost nothing here."""
     tokens = stage.prompts_per_step * (stage.prompt_tokens + completions * stage.answer_tokens)
     seen = pairs_seen(prompts=stage.prompts_per_step, prompt_tokens=stage.prompt_tokens, answers_per_prompt=completions, answer_tokens=stage.answer_tokens)
-    return stage.reward_models * shape.forward_flops(tokens=tokens, headed=0, seen=seen) / rate
+    return stage.reward_models * shape.forward_flops(tokens=tokens, headed=0, seen=seen, read=stage.prompts_per_step * completions) / rate

@@ -41,13 +41,17 @@ class StepFloors:
         found = device_speed(self.dtype, self.device)
         return DeviceSpeed(found.flops * self.ranks, found.bandwidth * self.ranks)
 
-    def update(self, trees: Sequence[Tree], *, headed: float, has_reference: bool = False) -> float:
-        """Return the seconds of one pass forward and back over a step's tokens, and of the reference's forward where there is one."""
-        return (self.passes + has_reference) * self.forward(trees, headed=headed)
+    def update(self, trees: Sequence[Tree], *, headed: float, read: float | None = None, has_reference: bool = False) -> float:
+        """Return the seconds of one pass forward and back over a step's tokens, and of the reference's forward where there is one.
 
-    def forward(self, trees: Sequence[Tree], *, headed: float) -> float:
+        Args:
+            headed: tokens whose logits are computed; read: whose final states are used, None: theirs.
+        """
+        return (self.passes + has_reference) * self.forward(trees, headed=headed, read=read)
+
+    def forward(self, trees: Sequence[Tree], *, headed: float, read: float | None = None) -> float:
         """Return the seconds of one forward pass."""
-        return forward_flops(self.shape, trees, headed=headed) / self.speed.flops
+        return forward_flops(self.shape, trees, headed=headed, read=read) / self.speed.flops
 
     def generate(self, trees: Sequence[Tree]) -> float:
         """Return the seconds of one rollout; see `generate_floor`."""

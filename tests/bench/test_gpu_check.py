@@ -59,7 +59,7 @@ def test_a_device_that_computes_something_else_is_found(tiny_model):
 
 
 def test_a_forward_that_is_not_transformers_is_found(tiny_model, monkeypatch):
-    monkeypatch.setattr("components.modeling.packed_pass.forward_packed", lambda model, batch, **_: torch.ones(batch.tokens, model.config.hidden_size))
+    monkeypatch.setattr("components.modeling.packed_pass.forward_packed", lambda model, batch, **_: torch.ones(len(batch.read.tokens_W), model.config.hidden_size))
     assert not against_transformers(tiny_model, SEQUENCES, precision="float32")[0].is_ok
 
 

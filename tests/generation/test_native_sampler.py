@@ -94,7 +94,7 @@ def test_steps_of_fixed_shapes_draw_what_plain_steps_draw(tiny_model, tiny_token
 
 def test_a_recorded_step_reads_no_place_that_was_not_written(tiny_model, tiny_tokenizer, monkeypatch):
     seen = []
-    monkeypatch.setattr(decoding, "attend_two_parts", lambda queries, cache, **named: seen.append(cache.suffix_values.isfinite().all()) or attend_two_parts(queries, cache, **named))
+    monkeypatch.setattr(decoding, "attend_two_parts", lambda heads, cache, **named: seen.append(cache.suffix_values.isfinite().all()) or attend_two_parts(heads, cache, **named))
     monkeypatch.setattr(torch.Tensor, "new_empty", lambda self, *size: self.new_full(size[0] if len(size) == 1 else size, torch.nan))
     NativeSampler(tiny_model, tiny_tokenizer, is_recorded=True).generate(PROMPTS, SamplingOptions(max_new_tokens=6, samples=2, seed=4))
     assert seen and all(seen)

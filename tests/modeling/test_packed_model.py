@@ -10,6 +10,7 @@ from components.modeling.adapters import attach_adapters
 from components.modeling.packed_model import PackedModel, packed_model
 from components.modeling.packed_pass import token_logprobs, token_scores
 from components.modeling.packing import pack_sequences
+from components.modeling.reading import read_at
 from components.rewards.reward_model import create_reward_model
 from components.settings.training import AdapterSettings
 
@@ -23,12 +24,12 @@ def _gradients(model):
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_log_probabilities_and_gradients_are_those_of_the_plain_model(tiny_model, precision):
     pad = tiny_model.config.pad_token_id
-    batch = pack_sequences([*SEQUENCES, [7, pad, 8]])
-    predictors, targets = torch.tensor([0, 3, 6, 9, 13]), torch.tensor([6, 9, 42, 102, 8])
+    batch = read_at(pack_sequences([*SEQUENCES, [7, pad, 8]]), [0, 3, 6, 9, 13])
+    targets = torch.tensor([6, 9, 42, 102, 8])
     results = []
     for model in (tiny_model, PackedModel(tiny_model)):
         tiny_model.zero_grad(set_to_none=True)
-        logprobs, entropy = token_logprobs(model, batch, predictors, targets, temperature=0.7, precision=precision, with_entropy=True)
+        logprobs, entropy = token_logprobs(model, batch, targets, temperature=0.7, precision=precision, with_entropy=True)
         logprobs.sum().backward()
         results.append((logprobs.detach(), entropy, _gradients(tiny_model)))
     (plain, plain_entropy, plain_gradients), (packed, packed_entropy, packed_gradients) = results
@@ -40,10 +41,10 @@ def test_log_probabilities_and_gradients_are_those_of_the_plain_model(tiny_model
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
 def test_scores_and_gradients_are_those_of_the_plain_reward_model(tiny_model, precision):
-    model, batch, results = create_reward_model(tiny_model, seed=1), pack_sequences(SEQUENCES), []
+    model, batch, results = create_reward_model(tiny_model, seed=1), read_at(pack_sequences(SEQUENCES), [4, 7, 11]), []
     for read in (model, packed_model(model)):
         model.zero_grad(set_to_none=True)
-        scores = token_scores(read, batch, torch.tensor([4, 7, 11]), precision=precision)
+        scores = token_scores(read, batch, precision=precision)
         scores.square().sum().backward()
         results.append((scores.detach(), _gradients(model)))
     assert torch.equal(results[0][0], results[1][0])
@@ -52,12 +53,12 @@ def test_scores_and_gradients_are_those_of_the_plain_reward_model(tiny_model, pr
 
 
 def test_recomputed_layers_change_neither_values_nor_gradients(tiny_model):
-    batch = pack_sequences(SEQUENCES)
+    batch = read_at(pack_sequences(SEQUENCES), [0, 3, 6])
     results = []
     for recompute in (False, True):
         tiny_model.zero_grad(set_to_none=True)
         logprobs, _ = token_logprobs(
-            PackedModel(tiny_model), batch, torch.tensor([0, 3, 6]), torch.tensor([6, 9, 42]), precision="bfloat16", recompute=recompute
+            PackedModel(tiny_model), batch, torch.tensor([6, 9, 42]), precision="bfloat16", recompute=recompute
         )
         logprobs.sum().backward()
         results.append((logprobs.detach(), _gradients(tiny_model)))

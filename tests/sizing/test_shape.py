@@ -61,7 +61,7 @@ def test_the_cache_has_the_bytes_of_transformers_own(tiny_model):
 
 
 def test_an_update_is_three_forwards_and_the_logits_once_more():
-    forward = SMALL.forward_flops(tokens=10, headed=4, seen=50)
+    forward = SMALL.forward_flops(tokens=10, headed=4, seen=50, read=4)
     head = 2 * 512 * 32 * 4
     assert SMALL.update_flops(tokens=10, headed=4, seen=50, recompute=False) == 3 * forward + head
     assert SMALL.update_flops(tokens=10, headed=4, seen=50, recompute=True) == 4 * forward  # the body again, and 2 + 2 of the head

@@ -22,6 +22,7 @@ from components.modeling.likelihood import option_logprobs
 from components.modeling.packed_model import PackedModel
 from components.modeling.packed_pass import token_logprobs
 from components.modeling.packing import answer_targets, pack_trees
+from components.modeling.reading import read_at
 from components.recorder import Recorder
 from components.rewards.generative_model import GenerativeModel, JudgeForm
 from components.rewards.reward_model import RewardModel, create_reward_model
@@ -198,10 +199,11 @@ def test_attention_of_other_devices_equals_that_of_the_processor(gpu, tiny_model
 def test_a_model_in_parts_stays_on_the_device(gpu, tiny_model):
     batch = pack_trees([[5, 6, 7]], [[[10, 11], [12, 13, 14]]])
     predictors, targets = answer_targets(batch, answers_per_prompt=[2])
-    expected = token_logprobs(tiny_model, batch, predictors, targets, precision="float32", with_entropy=True)
+    batch = read_at(batch, predictors)
+    expected = token_logprobs(tiny_model, batch, targets, precision="float32", with_entropy=True)
     parts = PackedModel(tiny_model)
     with gpu:
-        actual = token_logprobs(parts, batch, predictors, targets, precision="float32", with_entropy=True)
+        actual = token_logprobs(parts, batch, targets, precision="float32", with_entropy=True)
         (actual[0].sum() + actual[1].sum()).backward()
     for mine, theirs in zip(actual, expected, strict=True):
         torch.testing.assert_close(mine, theirs, rtol=0, atol=1e-5)

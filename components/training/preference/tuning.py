@@ -141,7 +141,9 @@ class ScoreRun:
         if not math.isfinite(norm):
             self._stop(step, batch, loss=value, norm=norm)
         self.saved.losses = with_loss(self.saved.losses, value)
-        seconds = {"update": perf_counter() - started, "floor_update": self.floors.update([group.tree for group in batch], headed=0)}
+        trees = [group.tree for group in batch]
+        floor = self.floors.update(trees, headed=0, read=sum(len(tree.answers) for tree in trees))
+        seconds = {"update": perf_counter() - started, "floor_update": floor}
         timings = {f"seconds_{part}/{self.name}": spent for part, spent in seconds.items()} | self.saved.seconds(self.name)
         self.recorder.metrics({f"{self.name}/loss": value, f"{self.name}/accuracy": accuracy, **timings}, step=step)
         self.recorder.progress(step + 1, self.settings.steps, loss=value)

@@ -13,6 +13,7 @@ from components.modeling.micro_batches import cut_by_tokens
 from components.modeling.packed_pass import token_logprobs
 from components.modeling.packing import pack_sequences
 from components.modeling.precision import Precision
+from components.modeling.reading import read_at
 from components.training.supervised.examples import Example
 
 if TYPE_CHECKING:
@@ -21,13 +22,13 @@ if TYPE_CHECKING:
 
 def summed_loss(model: "PreTrainedModel", examples: Sequence[Example], *, precision: Precision, recompute: bool = False) -> Tensor:
     """Return the sum of −log p over the examples' target tokens, a scalar in nats; `recompute`: see `forward_packed`."""
-    # The last token predicts nothing: leave it out of the pass.
-    batch = pack_sequences([example.ids[:-1] for example in examples])
+    # The last token predicts nothing: it is left out of the pass.
     is_predictor = torch.tensor([flag for example in examples for flag in example.is_target[1:]])
     targets = torch.tensor([token for example in examples for token in example.ids[1:]])
-    predictors = is_predictor.nonzero()[:, 0]
-    logprobs_T, _ = token_logprobs(model, batch, predictors, targets.index_select(0, predictors), precision=precision, recompute=recompute)
-    return -logprobs_T.sum()
+    predictors_A = is_predictor.nonzero()[:, 0]
+    batch = read_at(pack_sequences([example.ids[:-1] for example in examples]), predictors_A)
+    logprobs_A, _ = token_logprobs(model, batch, targets.index_select(0, predictors_A), precision=precision, recompute=recompute)
+    return -logprobs_A.sum()
 
 
 def micro_batches(examples: Sequence[Example], *, micro_tokens: int) -> list[list[Example]]:

@@ -144,7 +144,7 @@ def test_the_stop_token_is_learnt_like_any_other(tiny_model, toy_settings, tiny_
     assert stop != tiny_tokenizer.pad_token_id
     prompt, model = tuple(range(20, 32)), tiny_model()
     batch = [LiveGroup(prompt, (answer((50, stop)), answer((50, 51))), (1.0, -1.0))]
-    _, _, targets_T = pack_groups(batch)
+    _, targets_T = pack_groups(batch)
     assert targets_T.tolist() == [50, stop, 50, 51]
     statistics = accumulate_gradients(TorchEngine(model, toy_settings().optimiser), None, batch, settings=toy_settings(kl_weight=0.0))
     assert statistics.tokens == 4
