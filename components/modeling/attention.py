@@ -14,6 +14,7 @@ from torch import Tensor
 from torch.nn import functional
 
 from components.modeling.fused import normalise_backward, normalise_forward, rotate
+from components.modeling.head_layout import HeadLayout
 from components.modeling.packed_batch import AttentionBlock, AttentionPlan
 
 LONGEST_HELD = 640  # keys; above it scores are not held in memory
@@ -49,14 +50,14 @@ def attend_packed(
 
 
 def turned_heads(
-    joined: Tensor, norm_weights: Tensor | None, cosine: Tensor, sine: Tensor, shape: HeadShape
+    joined: Tensor, norm_weights: Tensor | None, cosine: Tensor, sine: Tensor, shape: HeadShape, *, out: Tensor | None = None
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Return scaled queries and keys, normed and rotated, (T, H + K, D); and the norm's x̂ and scale. No gradient is recorded."""
+    """Return scaled queries and keys, normed and rotated, (T, H + K, D), in `out`; and the norm's x̂ and scale. No gradient is recorded."""
     raw, normed, scale = joined[:, : -shape.key_value_heads], None, None
     if norm_weights is not None:
         normed, scale = normalise_forward(raw, shape.epsilon)
         raw = normed * norm_weights
-    return rotate(raw, cosine, sine), normed, scale
+    return rotate(raw, cosine, sine, out=out), normed, scale
 
 
 def rotated_heads(
@@ -90,78 +91,46 @@ def _flash(queries: Tensor, keys: Tensor, values: Tensor, block: AttentionBlock)
 class _HeldAttention(torch.autograd.Function):
     @staticmethod
     def forward(ctx, joined, norm_weights, cosine, sine, shape, plan):  # type: ignore[no-untyped-def]
-        turned, normed, scale = turned_heads(joined, norm_weights, cosine, sine, shape)
-        queries, keys, values = turned[:, : shape.heads], turned[:, shape.heads :], joined[:, -shape.key_value_heads :]
-        outputs, saved = [], []
-        for block in plan.blocks:
-            q, k, v = (
-                _padded(queries, block.queries, block, shape),
-                _padded(keys, block.keys, block, shape),
-                _padded(values, block.keys, block, shape),
-            )
+        layout = HeadLayout.of(plan, heads=shape.heads, key_value_heads=shape.key_value_heads)
+        heads = torch.empty_like(joined)
+        heads[:, -shape.key_value_heads :] = joined[:, -shape.key_value_heads :]
+        _, normed, scale = turned_heads(joined, norm_weights, cosine, sine, shape, out=heads[:, : -shape.key_value_heads])
+        gathered = heads.view(-1, shape.size).index_select(0, layout.gathered)
+        outputs = gathered.new_empty(layout.outputs, shape.size)
+        all_shares = []
+        for part in layout.blocks:
+            q, k, v = part.of(gathered, shape.key_value_heads)
             scores = torch.bmm(q, k.transpose(1, 2))
-            scores.view(block.segments, shape.heads, -1, block.key_length).add_(block.bias(scores.dtype))
+            scores.view(part.block.segments, shape.heads, -1, part.block.key_length).add_(part.block.bias(scores.dtype))
             shares = torch.softmax(scores, dim=-1)
-            attended = torch.bmm(shares, v).view(block.segments, shape.heads, -1, shape.size)
-            outputs.append(attended.transpose(1, 2).reshape(-1, shape.heads * shape.size))
-            saved += [q, k, v, shares]
-        ctx.save_for_backward(normed, scale, norm_weights, cosine, sine, *saved)
-        ctx.shape, ctx.plan = shape, plan
-        return torch.cat(outputs).index_select(0, plan.unpad_Q)
+            torch.bmm(shares, v, out=outputs[part.outputs].view_as(q))
+            all_shares.append(shares)
+        ctx.save_for_backward(normed, scale, norm_weights, cosine, sine, gathered, *all_shares)
+        ctx.shape, ctx.layout = shape, layout
+        return outputs.index_select(0, layout.spread).view(-1, shape.heads * shape.size)
 
     @staticmethod
     def backward(ctx, grad):  # type: ignore[no-untyped-def]
-        normed, scale, norm_weights, cosine, sine, *saved = ctx.saved_tensors
-        shape, plan = ctx.shape, ctx.plan
-        tokens, key_value_heads = cosine.shape[0], shape.key_value_heads
-        grad_queries = grad.new_zeros(tokens, shape.heads * shape.size)
-        grad_keys, grad_values = (grad.new_zeros(tokens, key_value_heads * shape.size) for _ in range(2))
-        padded_grad = grad.new_zeros(sum(block.queries.numel() for block in plan.blocks), grad.shape[1])
-        padded_grad.index_copy_(0, plan.unpad_Q, grad.contiguous())
-        offset = 0
-        for number, block in enumerate(plan.blocks):
-            q, k, v, shares = saved[4 * number : 4 * number + 4]
-            rows = block.queries.numel()
-            out = _grouped(
-                padded_grad[offset : offset + rows].view(block.segments, -1, shape.heads, shape.size), key_value_heads
-            )
-            offset += rows
-            grad_shares = torch.bmm(out, v.transpose(1, 2))
-            grad_scores = torch._softmax_backward_data(grad_shares, shares, -1, shares.dtype)
-            grad_queries.index_add_(0, block.queries, _flat(torch.bmm(grad_scores, k), block, shape.heads, shape.size))
-            grad_keys.index_add_(
-                0, block.keys, _flat(torch.bmm(grad_scores.transpose(1, 2), q), block, key_value_heads, shape.size)
-            )
-            grad_values.index_add_(
-                0, block.keys, _flat(torch.bmm(shares.transpose(1, 2), out), block, key_value_heads, shape.size)
-            )
-        turned = torch.cat([grad_queries, grad_keys], dim=1).view(tokens, -1, shape.size)
-        unturned = rotate(turned, cosine, -sine)  # a rotation's transpose is the rotation back
-        grad_raw, grad_weights = unturned, None
-        if norm_weights is not None:
+        normed, scale, norm_weights, cosine, sine, gathered, *all_shares = ctx.saved_tensors
+        shape, layout = ctx.shape, ctx.layout
+        padded_grad = grad.new_zeros(layout.outputs, shape.size).index_copy_(0, layout.spread, grad.reshape(-1, shape.size))
+        grad_gathered = torch.empty_like(gathered)
+        for part, shares in zip(layout.blocks, all_shares, strict=True):
+            q, k, v = part.of(gathered, shape.key_value_heads)
+            grad_q, grad_k, grad_v = part.of(grad_gathered, shape.key_value_heads)
+            out = padded_grad[part.outputs].view_as(q)
+            grad_scores = torch._softmax_backward_data(torch.bmm(out, v.transpose(1, 2)), shares, -1, shares.dtype)
+            torch.bmm(grad_scores, k, out=grad_q)
+            torch.bmm(grad_scores.transpose(1, 2), q, out=grad_k)
+            torch.bmm(shares.transpose(1, 2), out, out=grad_v)
+        grad_heads = grad.new_zeros(len(cosine), shape.heads + 2 * shape.key_value_heads, shape.size)
+        grad_heads.view(-1, shape.size).index_add_(0, layout.gathered, grad_gathered)
+        grad_turned = grad_heads[:, : -shape.key_value_heads]
+        unturned = rotate(grad_turned, cosine, -sine)  # a rotation's transpose is the rotation back
+        grad_weights = None
+        if norm_weights is None:
+            grad_turned.copy_(unturned)
+        else:
             grad_weights = (unturned * normed).sum(dim=0, dtype=torch.float32).to(norm_weights.dtype)
-            grad_raw = normalise_backward(unturned.mul_(norm_weights), normed, scale.to(grad.dtype))
-        return (
-            torch.cat([grad_raw, grad_values.view(tokens, key_value_heads, shape.size)], dim=1),
-            grad_weights,
-            None,
-            None,
-            None,
-            None,
-        )
-
-
-def _padded(part: Tensor, index: Tensor, block: AttentionBlock, shape: HeadShape) -> Tensor:
-    """Gather (T, heads, D) into (N · K, heads / K · length, D)."""
-    return _grouped(
-        part.flatten(1).index_select(0, index).view(block.segments, -1, *part.shape[1:]), shape.key_value_heads
-    )
-
-
-def _grouped(padded: Tensor, key_value_heads: int) -> Tensor:
-    return padded.transpose(1, 2).reshape(padded.shape[0] * key_value_heads, -1, padded.shape[3])
-
-
-def _flat(grouped: Tensor, block: AttentionBlock, heads: int, size: int) -> Tensor:
-    """Turn (N · K, heads / K · length, D) back into (N · length, heads · D)."""
-    return grouped.view(block.segments, heads, -1, size).transpose(1, 2).reshape(-1, heads * size)
+            normalise_backward(unturned.mul_(norm_weights), normed, scale.to(grad.dtype), out=grad_turned)
+        return grad_heads, grad_weights, None, None, None, None

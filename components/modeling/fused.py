@@ -22,24 +22,25 @@ def gated_silu(gate_up: Tensor) -> Tensor:
     return _GatedSilu.apply(gate_up) if torch.is_grad_enabled() else _gated(gate_up)
 
 
-def rotate(values: Tensor, cosine: Tensor, sine: Tensor) -> Tensor:
+def rotate(values: Tensor, cosine: Tensor, sine: Tensor, *, out: Tensor | None = None) -> Tensor:
     """Apply the rotary embedding to (tokens, heads, size): x · cos + (−x₂, x₁) · sin (arXiv:2104.09864).
 
     Args:
         cosine, sine: (tokens, 1, size / 2).
+        out: where the result is written; None: a new tensor.
     """
     half = values.shape[-1] // 2
     first, second = values[..., :half], values[..., half:]
-    rotated = torch.empty_like(values)
+    rotated = torch.empty_like(values) if out is None else out
     torch.mul(first, cosine, out=rotated[..., :half]).addcmul_(second, sine, value=-1)
     torch.mul(second, cosine, out=rotated[..., half:]).addcmul_(first, sine)
     return rotated
 
 
-def normalise_backward(grad: Tensor, normed: Tensor, scale: Tensor) -> Tensor:
-    """Return the gradient of x from that of x̂ = x · scale: scale · (g − x̂ · mean(g · x̂)) over the last dimension."""
+def normalise_backward(grad: Tensor, normed: Tensor, scale: Tensor, *, out: Tensor | None = None) -> Tensor:
+    """Return the gradient of x from that of x̂ = x · scale: scale · (g − x̂ · mean(g · x̂)) over the last dimension, in `out`."""
     projection = torch.linalg.vecdot(grad, normed).unsqueeze(-1).mul_(1 / normed.shape[-1])
-    return torch.addcmul(grad, normed, projection, value=-1).mul_(scale)
+    return torch.addcmul(grad, normed, projection, value=-1, out=out).mul_(scale)
 
 
 def normalise_forward(values: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:

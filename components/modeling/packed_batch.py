@@ -5,9 +5,13 @@ the model's device as a whole (`PackedBatch.on`).
 """
 
 from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+
+if TYPE_CHECKING:
+    from components.modeling.head_layout import HeadLayout
 
 
 @dataclass(frozen=True)
@@ -50,6 +54,7 @@ class AttentionPlan:
 
     blocks: tuple[AttentionBlock, ...]
     unpad_Q: Tensor  # int64: where each query lies in the joined, padded outputs of all blocks
+    layouts: "dict[tuple[int, int], HeadLayout]" = field(default_factory=dict, compare=False)  # by heads; made once a plan
 
     def on(self, device: torch.device) -> "AttentionPlan":
         """Return the plan on a device."""
