@@ -22,7 +22,8 @@ PATTERNS: dict[str, tuple[re.Pattern[str], ...]] = {
         re.compile(
             r"(?:https?://|www\.)[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+(?::\d+)?(?:/(?:[A-Za-z0-9_~%&=?./#+-]*[A-Za-z0-9_~/#=])?)?"
         ),
-        re.compile(r"(?<![\d.])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\d.]\d)"),
+        # Not behind a lone capital: letter and numbers are a code (G41.1), however many numbers a model may write after it.
+        re.compile(r"(?<![\d.])(?<!\b[A-Z])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\d.]\d)"),
     ),
     "DATE": (
         re.compile(rf"\b{MONTH} {DAY}(?:st|nd|rd|th)?,? {YEAR}\b"),
