@@ -64,9 +64,12 @@ def folders(tmp_path_factory, run_on_two_ranks, run_here):
 
 
 def _assert_near(folders, comparison, actual, expected):
-    """Compare a run on two ranks with one in one process: weights to 1e-5, metrics to a relative 1e-4."""
+    """Compare a run on two ranks with one in one process: weights to 1e-5, metrics to a relative 1e-4.
+
+    Parts add an embedding's gradient up in another order than whole weights do; a hundredth of a step (3e-3) where it cancels.
+    """
     one, two = folders
-    comparison.assert_near(comparison.weights(two, actual), comparison.weights(one, expected))
+    comparison.assert_near(comparison.weights(two, actual), comparison.weights(one, expected), cancelled=3e-5)
     pairs = zip(comparison.metrics(two, actual), comparison.metrics(one, expected), strict=True)
     for (step, values), (wanted_step, wanted) in pairs:
         assert (step, values) == (wanted_step, pytest.approx(wanted, rel=1e-4, abs=1e-5))
