@@ -86,7 +86,10 @@ def _reward(batch: Batch, case: Case) -> Tensor:
 
 
 def _direct(batch: Batch, case: Case) -> Tensor:
-    groups = [PromptPairs(tuple((group.prompt_ids, answer.ids) for answer in group.answers[:2]), (0,), (1,), (0.0,)) for group in batch.groups]
+    groups = [
+        PromptPairs(tuple((group.prompt_ids, answer.ids) for answer in group.answers[:2]), (0,), (1,), (0.0,), (str(number),))
+        for number, group in enumerate(batch.groups)
+    ]
     scored = ReferencedPairs(groups, pair_references(batch).unbind())
     settings = DirectPreferenceSettings(optimiser=OptimiserSettings(learning_rate=1.0), steps=1, beta=case.beta, precision="float32")
     return summed_loss(batch.policy, scored, range(len(groups)), settings=settings, statistics=PairStatistics()) / len(groups)

@@ -55,3 +55,10 @@ def test_differences_are_the_largest_of_loss_and_of_all_gradients():
 def test_cases_are_told_apart_by_far_more_than_the_tolerance(batch):
     losses = [float(our_result(batch, case)["loss"]) for case in CASES if case.loss not in ("logprobs", "reward", "dpo")]
     assert min(abs(first - second) for number, first in enumerate(losses) for second in losses[:number]) > 1e-4
+
+
+@pytest.mark.parametrize("case", CASES, ids=lambda case: f"{case.loss}-{case.name}" if hasattr(case, "name") else case.loss)
+def test_every_case_has_a_result_of_ours(batch, case):
+    result = our_result(batch, case)
+    assert all(value.isfinite().all() for value in result.values())
+    assert any(name.startswith("grad.") and float(value.abs().max()) > 0 for name, value in result.items())
