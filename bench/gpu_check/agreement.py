@@ -15,8 +15,8 @@ from components.generation.native_sampler import NativeSampler
 from components.generation.sampler import SamplingOptions
 from components.generation.weight_probes import sequence_logprobs
 from components.modeling.packed_pass import token_logprobs
-from components.modeling.packing import answer_targets, pack_trees
-from components.modeling.reading import read_at
+from components.modeling.packing import pack_trees
+from components.modeling.reading import read_answers
 from components.settings.training import OptimiserSettings, PolicySettings, SupervisedSettings
 from components.training.engines.creation import create_engine
 from components.training.policy.groups import Answer, LiveGroup
@@ -62,9 +62,8 @@ def against_transformers(model: "PreTrainedModel", sequences: Sequence[Sequence[
     rows = [torch.tensor([[*prompt, *answer]], device=model.device) for answer in answers]
     model.set_attn_implementation("eager")
     theirs = torch.cat([model(row, use_cache=False).logits[0, len(prompt) - 1 : -1].log_softmax(-1).gather(1, row[0, len(prompt) :, None])[:, 0] for row in rows])
-    packed = pack_trees([prompt], [answers])
-    predictors, targets = answer_targets(packed, answers_per_prompt=[len(answers)])
-    ours, _ = token_logprobs(model, read_at(packed, predictors), targets, precision=precision)
+    packed, targets = read_answers(pack_trees([prompt], [answers]), answers_per_prompt=[len(answers)])
+    ours, _ = token_logprobs(model, packed, targets, precision=precision)
     gaps = (ours - theirs).abs()
     return [limited(f"log-probabilities against transformers, {precision}", float(gaps.max() if precision == "float32" else gaps.mean()), by=f"logprobs {precision}")]
 

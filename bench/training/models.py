@@ -16,8 +16,8 @@ from components.generation.native_sampler import NativeSampler
 from components.generation.sampler import SamplingOptions
 from components.modeling.forward import forward_packed
 from components.modeling.models import create_model, save_model
-from components.modeling.packing import answer_targets, pack_sequences, pack_trees
-from components.modeling.reading import in_asked_order, read_at
+from components.modeling.packing import pack_sequences, pack_trees
+from components.modeling.reading import in_asked_order, read_answers
 from components.modeling.tokenizers import stop_ids
 from components.rewards.reward_model import create_reward_model, save_reward_model
 from components.settings.training import ModelSettings
@@ -53,8 +53,7 @@ def make_stopping(
     """Change the head of a model that never stops so that it ends its turn with this mean chance a token in answers to the prompts."""
     options = SamplingOptions(max_new_tokens=WRITTEN_TOKENS, samples=WRITTEN, seed=seed)
     answers = [[answer.ids for answer in group] for group in NativeSampler(model, tokenizer).generate(prompts, options)]
-    packed = pack_trees(prompts, answers)
-    packed = read_at(packed, answer_targets(packed, answers_per_prompt=[len(group) for group in answers])[0])
+    packed, _ = read_answers(pack_trees(prompts, answers), answers_per_prompt=[len(group) for group in answers])
     hidden_TD = in_asked_order(forward_packed(model, packed, precision="float32"), packed)
     head = model.get_output_embeddings().weight
     others_T = (hidden_TD @ head.T).logsumexp(dim=-1)

@@ -5,7 +5,8 @@
     attention       = 3 · layers · Σ over sequences of 2 · heads · head size · length²     (causal: half of the square)
 
 The embedding costs no product, and logits are made for target tokens alone, so they are counted so, as is what follows the
-last layer's attention (`finishing`); recomputed logits are not counted. The time is that of the supervised loop, optimiser included, on the bench's conversations at the largest size.
+last layer's attention (`finishing`); recomputed logits are not counted: three forwards of components/sizing/floors.py. The
+time is that of the supervised loop, optimiser included, on the bench's conversations at the largest size.
 The peak is the best rate over large products in the same run and with the same threads, float32 or bfloat16, whichever is
 higher; beside it stands the share of the best rate of the type it is multiplied in (components/modeling/precision.py).
 """
@@ -21,6 +22,8 @@ from bench.training.works import Place
 from components.modeling.precision import products_in
 from components.settings.training import ModelSettings
 from components.sizing import machine
+from components.sizing.floors import TRAINED, Tree, forward_flops
+from components.sizing.shape import DecoderShape
 from components.training.supervised.examples import Example, chat_examples
 
 SHAPES = ((1024, 1024, 1024), (2048, 2048, 2048), (4096, 1024, 4096), (4096, 4096, 1024), (8192, 512, 2048))
@@ -44,13 +47,12 @@ def product_rate(dtype: torch.dtype, *, seconds: float, shapes: Sequence[tuple[i
 
 def step_flops(shape: ModelSettings, examples: Sequence[Example], *, vocabulary: int) -> float:
     """Return the FLOPs of one forward and backward pass over the examples."""
-    attention = shape.hidden * shape.head_dimension * 2 * (shape.heads + shape.key_value_heads)
-    layers = shape.layers * (attention + 3 * shape.hidden * shape.intermediate)
-    finishing = shape.hidden * shape.head_dimension * shape.heads + 3 * shape.hidden * shape.intermediate
-    lengths = [len(example.ids) - 1 for example in examples]  # the last token predicts nothing
-    tokens, targets = sum(lengths), sum(example.targets for example in examples)
-    squares = sum(length**2 for length in lengths)
-    return 6.0 * (layers * tokens - finishing * (tokens - targets) + shape.hidden * vocabulary * targets) + 6.0 * shape.layers * shape.heads * shape.head_dimension * squares
+    decoder = DecoderShape(
+        layers=shape.layers, hidden=shape.hidden, heads=shape.heads, key_value_heads=shape.key_value_heads, head_size=shape.head_dimension,
+        intermediate=shape.intermediate, vocabulary=vocabulary,
+    )  # fmt: skip
+    trees = [Tree(len(example.ids) - 1) for example in examples]  # the last token predicts nothing
+    return TRAINED * forward_flops(decoder, trees, headed=sum(example.targets for example in examples))
 
 
 def peak_shares(place: Place) -> list[PeakShare]:

@@ -76,7 +76,7 @@ class Decoding:
             self.drawn.logprobs[:, step].index_copy_(0, self.row, logprobs)
             self.drawn.lengths.index_add_(0, self.row, self.is_live.to(torch.int64))
             has_stopped = (tokens[:, None] == self.stops).any(dim=1) & self.is_live
-            self.drawn.is_stopped.index_copy_(0, self.row, self.drawn.is_stopped.index_select(0, self.row) | has_stopped)
+            self.drawn.is_stopped[self.row] |= has_stopped
             self.is_live &= ~has_stopped
             remaining = int(self.is_live.sum())
             if not remaining or step + 1 == self.options.max_new_tokens:
@@ -90,7 +90,7 @@ class Decoding:
         """Run the prompts once; fill the prompt part of the caches; return each prompt's last hidden state."""
         prefilled = prefill_prompts(self.weights, prompts)
         heads = self.weights.shape.key_value_heads
-        self.mask = None if prefilled.mask_PL is None else prefilled.mask_PL.repeat_interleave(heads, dim=0)[:, None]  # (prompts · heads, 1, longest)
+        self.mask = None if prefilled.mask_PL is None else prefilled.mask_PL[:, None, None].repeat(1, heads, 1, 1)
         suffix = (len(self.owner), self.weights.shape.key_value_heads, self.options.max_new_tokens, self.weights.shape.size)
         self.caches = [
             LayerCache.beside(keys, values, suffix, is_zeroed=self.is_recorded)
@@ -112,7 +112,7 @@ class Decoding:
         for cache in self.caches:
             cache.keep(kept, prompts if are_dropped else None, filled=filled)
         if self.mask is not None and are_dropped:
-            self.mask = self.mask.unflatten(0, (-1, self.weights.shape.key_value_heads)).index_select(0, prompts).flatten(0, 1)
+            self.mask = self.mask.index_select(0, prompts)
         self.layout = RowLayout.of(self.owner, shape=self.weights.shape)
         self.row, self.positions = self.row.index_select(0, kept), self.positions.index_select(0, kept)
         self.is_live = torch.ones(len(kept), dtype=torch.bool, device=kept.device)

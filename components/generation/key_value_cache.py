@@ -58,7 +58,7 @@ def attend_two_parts(
     Args:
         heads: (R, query heads + K, D): of each row, turned; queries, scaled by 1 / sqrt(D), before keys.
         filled: suffix positions in use, the new token's included.
-        mask: (P · K, 1, L) additive, minus infinity on padding; None where all prompts are equally long.
+        mask: (P, K, 1, L) additive, minus infinity on padding; None where all prompts are equally long.
         own_mask: (filled,) the same of the suffix; None where all of it is seen.
     Returns:
         (R, query heads · D).
@@ -68,7 +68,7 @@ def attend_two_parts(
     own_keys, own_values = (part.view(layout.rows[0], -1, size)[:, :filled] for part in (cache.suffix_keys, cache.suffix_values))
     places = heads.view(-1, size).index_select(0, layout.laid_out)
     by_prompt, by_row = places[: len(layout.to_grid)].view(*layout.grid, size), places[len(layout.to_grid) :].view(*layout.rows, size)
-    before = _product(by_prompt, prompt_keys.transpose(1, 2), mask)
+    before = _product(by_prompt, prompt_keys.transpose(1, 2), None if mask is None else mask.view(-1, 1, longest))
     own = _product(by_row, own_keys.transpose(1, 2), own_mask)
     shares = torch.softmax(torch.cat([before.view(-1, longest).index_select(0, layout.to_rows).view(*layout.rows, longest), own], dim=-1), dim=-1)
     of_grid = shares.view(-1, longest + filled).index_select(0, layout.to_grid).view(*layout.grid, longest + filled)

@@ -59,4 +59,4 @@ def _fill(weights: DecoderWeights, prompts: Sequence[Sequence[int]], part: slice
         for cache, new in ((keys[number], new_keys), (values[number], new_values)):
             cache[part, :, : len(columns)] = new.index_select(0, index).view(len(lengths), len(columns), *new.shape[1:]).transpose(1, 2)
 
-    return forward_weights(weights, read_at(batch, starts + lengths - 1), collect=collect)
+    return forward_weights(weights, read_at(batch, batch.last_tokens), collect=collect)

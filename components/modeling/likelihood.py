@@ -7,9 +7,9 @@ import torch
 
 from components.modeling.micro_batches import cut_by_tokens
 from components.modeling.packed_pass import token_logprobs
-from components.modeling.packing import answer_targets, pack_trees
+from components.modeling.packing import pack_trees
 from components.modeling.precision import Precision
-from components.modeling.reading import read_at
+from components.modeling.reading import read_answers
 from components.modeling.tokenizers import encode_texts
 
 if TYPE_CHECKING:
@@ -56,8 +56,7 @@ def option_logprobs(
 def _score(
     model: "PreTrainedModel", prompts: list[list[int]], trees: list[list[list[int]]], precision: Precision
 ) -> list[list[float]]:
-    packed = pack_trees(prompts, trees)
-    predictors, targets = answer_targets(packed, answers_per_prompt=[len(tree) for tree in trees])
-    logprobs, _ = token_logprobs(model, read_at(packed, predictors), targets, precision=precision)
+    packed, targets = read_answers(pack_trees(prompts, trees), answers_per_prompt=[len(tree) for tree in trees])
+    logprobs, _ = token_logprobs(model, packed, targets, precision=precision)
     parts = iter(logprobs.split(list(packed.lengths)))
     return [[float(next(parts).mean()) for _ in tree] for tree in trees]

@@ -92,6 +92,11 @@ class PackedBatch:
         """Real tokens in the batch."""
         return int(self.ids_T.numel())
 
+    @property
+    def last_tokens(self) -> list[int]:
+        """The last token of each segment in `starts`."""
+        return [start + length - 1 for start, length in zip(self.starts, self.lengths, strict=True)]
+
     def on(self, device: torch.device) -> "PackedBatch":
         """Return the batch on a device: itself where it lies there."""
         if self.ids_T.device == device:

@@ -5,22 +5,28 @@ its attention, output and feed-forward are computed for the tokens read alone. E
 Of a conversation's tokens a fifth is read in supervised tuning, of a scored answer one.
 """
 
-from collections.abc import Iterable
+from collections.abc import Sequence
 from dataclasses import replace
 
 import torch
 from torch import Tensor
 
 from components.modeling.packed_batch import AttentionBlock, AttentionPlan, PackedBatch, ReadTokens
+from components.modeling.packing import answer_targets
 
 
-def read_at(batch: PackedBatch, tokens_A: Tensor | Iterable[int]) -> PackedBatch:
+def read_answers(batch: PackedBatch, *, answers_per_prompt: Sequence[int]) -> tuple[PackedBatch, Tensor]:
+    """Return a tree read where each of its answer tokens is predicted, in reading order, and those tokens' ids."""
+    predictors_A, targets_A = answer_targets(batch, answers_per_prompt=answers_per_prompt)
+    return read_at(batch, predictors_A), targets_A
+
+
+def read_at(batch: PackedBatch, tokens_A: Tensor | Sequence[int]) -> PackedBatch:
     """Return the batch with `read` set to these of its tokens, in any order, repeated where several targets follow one.
 
     Call it before the batch is moved to a device: lengths are then known without waiting.
     """
-    asked = torch.as_tensor(tokens_A if isinstance(tokens_A, Tensor) else list(tokens_A), dtype=torch.int64)
-    tokens_W, places_A = asked.unique(return_inverse=True)
+    tokens_W, places_A = torch.as_tensor(tokens_A, dtype=torch.int64).unique(return_inverse=True)
     return replace(batch, read=ReadTokens(tokens_W, places_A, _narrowed(batch.attention, tokens_W)))
 
 
@@ -37,8 +43,9 @@ def _narrowed(plan: AttentionPlan, tokens_W: Tensor) -> AttentionPlan:
             continue
         columns = (mine < 0).to(torch.int8).argsort(dim=1, stable=True)[:, :width]  # the queries kept, in their order
         kept = mine.gather(1, columns)
-        blocks.append(_with_queries(block, columns, is_kept=kept >= 0))
-        unpad[kept[kept >= 0]] = (offset + torch.arange(kept.numel()).view_as(kept))[kept >= 0]
+        is_kept = kept >= 0
+        blocks.append(_with_queries(block, columns, is_kept=is_kept))
+        unpad[kept[is_kept]] = (offset + torch.arange(kept.numel()).view_as(kept))[is_kept]
         offset += kept.numel()
     return AttentionPlan(tuple(blocks), unpad)
 

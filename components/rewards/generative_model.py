@@ -137,8 +137,7 @@ class GenerativeModel:
         found: list[float | None] = []
         for batch in cut_by_tokens(rows, tokens=len, micro_tokens=BATCH_TOKENS):
             packed = pack_sequences(batch)
-            last = [start + length - 1 for start, length in zip(packed.starts, packed.lengths, strict=True)]
-            hidden_RD = forward_packed(self.model, read_at(packed, last), precision=self.precision)
+            hidden_RD = forward_packed(self.model, read_at(packed, packed.last_tokens), precision=self.precision)
             logprobs_RV = torch.nn.functional.linear(products.operand(hidden_RD), head_VD).float().log_softmax(dim=-1)
             shares_RL = logprobs_RV.index_select(1, self._labels.to(head_VD.device))
             rewards_R = shares_RL.softmax(dim=-1) @ self._values.to(head_VD.device)

@@ -124,8 +124,7 @@ def answer_rewards(model: "PreTrainedModel", encoded: Sequence[Encoded], *, prec
             answers.append([])
         answers[-1].append(answer)
     packed = pack_trees(prompts, answers)
-    last = [start + length - 1 for start, length in zip(packed.starts, packed.lengths, strict=True)]
-    return token_scores(model, read_at(packed, last), precision=precision, recompute=recompute)
+    return token_scores(model, read_at(packed, packed.last_tokens), precision=precision, recompute=recompute)
 
 
 def create_reward_model(backbone: "PreTrainedModel", *, seed: int) -> "PreTrainedModel":

@@ -8,9 +8,9 @@ from transformers import PreTrainedModel
 
 from components.modeling.packed_batch import PackedBatch
 from components.modeling.packed_pass import token_logprobs
-from components.modeling.packing import answer_targets, pack_trees
+from components.modeling.packing import pack_trees
 from components.modeling.precision import Precision
-from components.modeling.reading import read_at
+from components.modeling.reading import read_answers
 from components.modeling.weights import AdapterUse
 from components.training.policy.groups import LiveGroup
 
@@ -22,8 +22,7 @@ def pack_groups(groups: Sequence[LiveGroup], *, device: torch.device | None = No
         device: the model's; None: the processor.
     """
     batch = pack_trees([group.prompt_ids for group in groups], [[answer.ids for answer in group.answers] for group in groups])
-    predictors_T, targets_T = answer_targets(batch, answers_per_prompt=[len(group.answers) for group in groups])
-    batch = read_at(batch, predictors_T)
+    batch, targets_T = read_answers(batch, answers_per_prompt=[len(group.answers) for group in groups])
     return (batch, targets_T) if device is None else (batch.on(device), targets_T.to(device))
 
 

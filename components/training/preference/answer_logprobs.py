@@ -13,9 +13,9 @@ from components.conversations import Message
 from components.errors import DataError
 from components.modeling.micro_batches import cut_by_tokens
 from components.modeling.packed_pass import token_logprobs
-from components.modeling.packing import answer_targets, pack_trees
+from components.modeling.packing import pack_trees
 from components.modeling.precision import Precision
-from components.modeling.reading import read_at
+from components.modeling.reading import read_answers
 from components.modeling.tokenizers import CONTROL_TOKENS, TURN_END, encode_prompts, encode_texts
 from components.rewards.reward_model import Encoded
 from components.training.engines.ranks import SINGLE, Ranks
@@ -46,8 +46,8 @@ def answer_logprobs(
 ) -> Tensor:
     """Return log π(answer | prompt) of every distinct answer of some prompts, (answers,), float32, in nats."""
     packed = pack_trees([group.answers[0][0] for group in groups], [[ids for _, ids in group.answers] for group in groups])
-    predictors_T, targets_T = answer_targets(packed, answers_per_prompt=[len(group.answers) for group in groups])
-    logprobs_T, _ = token_logprobs(model, read_at(packed, predictors_T), targets_T, precision=precision, recompute=recompute)
+    packed, targets_T = read_answers(packed, answers_per_prompt=[len(group.answers) for group in groups])
+    logprobs_T, _ = token_logprobs(model, packed, targets_T, precision=precision, recompute=recompute)
     return torch.stack([part.sum() for part in logprobs_T.split(list(packed.lengths))])
 
 
