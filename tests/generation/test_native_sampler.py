@@ -10,7 +10,7 @@ from components.errors import SettingsError
 from components.generation import decoding, step_graph
 from components.generation.conversations import sample_conversations
 from components.generation.drawing import draw_tokens
-from components.generation.key_value_cache import attend_two_parts
+from components.generation.key_value_cache import LayerCache, attend_two_parts
 from components.generation.native_sampler import NativeSampler
 from components.generation.sampler import SamplingOptions
 from components.generation.uniforms import row_keys, uniforms
@@ -70,6 +70,19 @@ def test_a_batch_of_8_equals_8_of_1_in_any_order(tiny_model, tiny_tokenizer):
     ids = [[completion.ids for completion in group] for group in together]
     assert [[completion.ids for completion in group] for group in alone] == ids
     assert [[completion.ids for completion in group] for group in backwards] == ids
+
+
+def test_prompts_whose_answers_have_all_ended_leave_with_their_padding(tiny_model, tiny_tokenizer, monkeypatch):
+    model, dropped, keep = _eager_to_stop(tiny_model, tiny_tokenizer), [], LayerCache.keep
+    monkeypatch.setattr(LayerCache, "keep", lambda self, rows, prompts, **named: dropped.append(prompts is not None) or keep(self, rows, prompts, **named))
+    options = SamplingOptions(max_new_tokens=80, samples=1, seed=4)
+    together = NativeSampler(model, tiny_tokenizer).generate(PROMPTS, options)
+    assert any(dropped), "the case must drop a prompt before the others have ended"
+    for prompt, group in zip(PROMPTS, together, strict=True):
+        (alone,) = NativeSampler(model, tiny_tokenizer).generate([prompt], options)
+        assert [answer.ids for answer in alone] == [answer.ids for answer in group]
+        for one, other in zip(alone, group, strict=True):
+            torch.testing.assert_close(torch.tensor(one.logprobs), torch.tensor(other.logprobs), rtol=0, atol=1e-5)
 
 
 @pytest.mark.parametrize("precision", ["float32", "bfloat16"])
