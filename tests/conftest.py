@@ -29,7 +29,8 @@ OF_A_TEAM = ("MLFLOW_TRACKING_URI", "MLFLOW_BACKEND_STORE_URI", "MLFLOW_ARTIFACT
 
 
 def pytest_configure() -> None:
-    """Keep tests away from a team's servers that this shell may name."""
+    """Keep tests away from a team's servers that this shell may name, and on the processor: a GPU's are `make bench NAME=gpu_check`."""
+    os.environ["CUDA_VISIBLE_DEVICES"] = ""
     for name in OF_A_TEAM:
         os.environ.pop(name, None)
 
@@ -124,6 +125,26 @@ def tiny_model(tiny_tokenizer: Any) -> Any:
     torch.set_num_threads(1)
     yield model
     torch.set_num_threads(threads)
+
+
+@pytest.fixture(scope="session")
+def plain_varlen_attn() -> Callable[..., Any]:
+    """Return torch's attention over segments of any length, in plain products: what a GPU's kernel computes."""
+    import torch
+
+    def attend(queries, keys, values, query_ends, key_ends, longest_query, longest_key, *, scale, window_size, enable_gqa):  # type: ignore[no-untyped-def]
+        """Attend segment by segment, causal from the end, as flash attention defines it since 2.1 (arXiv:2307.08691)."""
+        assert (scale, window_size, enable_gqa) == (1.0, (-1, 0), True)
+        assert longest_query == int(query_ends.diff().max()) and longest_key == int(key_ends.diff().max())
+        outputs, per_head, (ends, seen_ends) = [], queries.shape[1] // keys.shape[1], (query_ends.tolist(), key_ends.tolist())
+        for segment in range(len(ends) - 1):
+            q = queries[ends[segment] : ends[segment + 1]].transpose(0, 1)
+            k, v = (part[seen_ends[segment] : seen_ends[segment + 1]].transpose(0, 1).repeat_interleave(per_head, dim=0) for part in (keys, values))
+            sees = torch.ones(q.shape[1], k.shape[1], dtype=torch.bool, device=q.device).tril(k.shape[1] - q.shape[1])
+            outputs.append((q @ k.transpose(1, 2)).masked_fill(~sees, -torch.inf).softmax(-1).matmul(v).transpose(0, 1))
+        return torch.cat(outputs)
+
+    return attend
 
 
 @dataclass(frozen=True)

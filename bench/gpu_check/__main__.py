@@ -3,6 +3,7 @@
 import argparse
 import json
 import sys
+import tempfile
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -56,8 +57,10 @@ def check(project: Path, plan: "Plan", device: "torch.device") -> "Outcome":
     from bench.gpu_check.agreement import check_agreement
     from bench.gpu_check.checks import limited
     from bench.gpu_check.outcome import Outcome
+    from bench.gpu_check.plain_transformers import sampling_rate, training_rate
     from bench.gpu_check.speed import growth, measure_contexts, measure_rates, peak_memory_gigabytes, reset_peak_memory
     from bench.gpu_check.vllm_agreement import check_vllm, is_vllm_here
+    from bench.gpu_check.whole_runs import check_whole_runs
     from bench.training.data import corpus
     from bench.training.models import never_stopping_model
     from components.launch.torch_setup import prepare_torch
@@ -70,20 +73,26 @@ def check(project: Path, plan: "Plan", device: "torch.device") -> "Outcome":
     tokenizer = train_tokenizer(corpus(project), vocabulary=plan.agreement.vocabulary)
     small = create_model(plan.agreement, tokenizer=tokenizer, seed=1).cpu()
     checks = check_agreement(small, tokenizer, plan, device)
+    if device.type == "cuda":
+        torch.compiler.reset()  # what was compiled for the small model says nothing of the large one's widths
     large = never_stopping_model(plan.speed, tokenizer=tokenizer, seed=1).to(device)
     reset_peak_memory()
     rates = measure_rates(large, tokenizer, plan)
     costs = measure_contexts(large, tokenizer, plan)
     peak = peak_memory_gigabytes()
+    plain = {"supervised steps": training_rate(large, plan, vocabulary=len(tokenizer)), "sampling": sampling_rate(large, plan, vocabulary=len(tokenizer))}
     if device.type == "cuda":  # on a processor the contexts are too short to say anything
         checks += [limited(f"cost of {name} grows with context as its operations do", growth(costs, kind), by="growth") for name, kind in (("supervised tuning", "train"), ("decoding", "decode"))]
         del large
         torch.cuda.empty_cache()
+    if plan.run_steps:
+        with tempfile.TemporaryDirectory() as folder:
+            checks += check_whole_runs(small, tokenizer, plan, Path(folder), processes=torch.cuda.device_count() if device.type == "cuda" else 1)
     has_vllm = is_vllm_here()
     if has_vllm:
         checks += check_vllm(small, tokenizer, plan, device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "this processor"
-    return Outcome(name, device_speed(plan.speed_precision, str(device)), checks, rates, costs, peak, has_vllm)
+    return Outcome(name, device_speed(plan.speed_precision, str(device)), checks, rates, plain, costs, peak, has_vllm)
 
 
 if __name__ == "__main__":

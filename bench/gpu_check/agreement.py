@@ -116,7 +116,7 @@ def _gap_of_drawn(
     sampler: NativeSampler, model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast", plan: Plan, *, name: str, precision: "Precision"
 ) -> Check:
     prompts = random_ids([plan.prompt_tokens + number for number in range(plan.prompts)], vocabulary=len(tokenizer), seed=1)
-    groups = sampler.generate(prompts, SamplingOptions(max_new_tokens=plan.new_tokens, samples=plan.samples, seed=1))
+    groups = sampler.generate(prompts, SamplingOptions(max_new_tokens=plan.agreement_tokens, samples=plan.samples, seed=1))
     gaps = []
     for prompt, group in zip(prompts, groups, strict=True):
         scores = sequence_logprobs(model, [[*prompt, *answer.ids] for answer in group])
@@ -134,7 +134,7 @@ def loops_repeat(
     for _ in range(2):
         there = copy.deepcopy(model).to(device)
         recorder = policy_steps(
-            there, tokenizer, prompts, samples=plan.samples, max_new_tokens=plan.new_tokens, steps=plan.steps, kl_weight=0.01,
+            there, tokenizer, prompts, samples=plan.samples, max_new_tokens=plan.agreement_tokens, steps=plan.steps, kl_weight=0.01,
             precision=precision, optimiser=LEARNING, micro_tokens=plan.micro_tokens,
         )  # fmt: skip
         digests.append(weights_digest(there))

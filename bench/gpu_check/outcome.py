@@ -2,7 +2,7 @@
 
 import dataclasses
 import datetime
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ class Outcome:
     speed: DeviceSpeed
     checks: Sequence[Check]
     rates: Sequence[Rate]
+    plain_rates: Mapping[str, float]  # of transformers itself, tokens a second, by the rate's name
     costs: Sequence[ContextCost]
     peak_gigabytes: float | None
     has_vllm: bool
@@ -41,12 +42,14 @@ class Outcome:
     def summary(self) -> dict[str, Any]:
         """Return the last line's object; `mfu_…` and `roofline_…` are shares of what was measured in the same run."""
         share = {rate.name: round(rate.floor_share, 3) for rate in self.rates}
+        ratios = {rate.name: round(rate.tokens_per_second / self.plain_rates[rate.name], 2) for rate in self.rates if rate.name in self.plain_rates}
         return {
             "bench": "gpu_check", "date": datetime.datetime.now(datetime.UTC).date().isoformat(), "device": self.device, "is_ok": self.is_ok,
             "checks": len(self.checks), "failed": [check.name for check in self.checks if not check.is_ok], "vllm": self.has_vllm,
             "peak_teraflops": round(self.speed.flops / 1e12, 1), "bandwidth_gigabytes": round(self.speed.bandwidth / 1e9),
             "mfu_supervised": share.get("supervised steps"), "mfu_grpo_update": share.get("GRPO update, reference and optimiser with it"),
-            "roofline_sampling": share.get("sampling"), "tokens_per_second": {rate.name: round(rate.tokens_per_second) for rate in self.rates},
+            "roofline_sampling": share.get("sampling"), "supervised_vs_transformers": ratios.get("supervised steps"), "rollout_vs_transformers": ratios.get("sampling"),
+            "tokens_per_second": {rate.name: round(rate.tokens_per_second) for rate in self.rates},
             "peak_memory_gigabytes": None if self.peak_gigabytes is None else round(self.peak_gigabytes, 2),
         }  # fmt: skip
 
@@ -57,9 +60,11 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
     for check in outcome.checks:
         table.add_row(check.name, f"{check.value:.2g}", f"{check.limit:.2g}", "ok" if check.is_ok else "FAILED")
     console.print(table)
-    rates = Table("work", "tokens/s", "of the floor", title=f"Speed at {outcome.speed.flops / 1e12:.1f} TFLOP/s and {outcome.speed.bandwidth / 1e9:,.0f} GB/s", title_justify="left", header_style="bold")
+    rates = Table("work", "tokens/s", "of the floor", "transformers' own, tokens/s", "ratio", title=f"Speed at {outcome.speed.flops / 1e12:.1f} TFLOP/s and {outcome.speed.bandwidth / 1e9:,.0f} GB/s", title_justify="left", header_style="bold")
     for rate in outcome.rates:
-        rates.add_row(rate.name, f"{rate.tokens_per_second:,.0f}", f"{rate.floor_share:.1%}")
+        plain = outcome.plain_rates.get(rate.name)
+        beside = ("", "") if plain is None else (f"{plain:,.0f}", f"{rate.tokens_per_second / plain:.2f}")
+        rates.add_row(rate.name, f"{rate.tokens_per_second:,.0f}", f"{rate.floor_share:.1%}", *beside)
     console.print(rates)
     costs = Table("context", "supervised, ns a token", "floor", "GRPO update, ns a token", "floor", "decoding, ns a token", "floor", title="Cost against context", title_justify="left", header_style="bold")
     for cost in outcome.costs:
@@ -76,7 +81,7 @@ def store_outcome(outcome: Outcome, project: Path) -> Path:
         outcome.summary()
         | {
             "git_sha": git.sha, "is_clean": git.is_clean, "found": [dataclasses.asdict(check) for check in outcome.checks],
-            "rates": [dataclasses.asdict(rate) for rate in outcome.rates], "contexts": [dataclasses.asdict(cost) for cost in outcome.costs],
+            "rates": [dataclasses.asdict(rate) for rate in outcome.rates], "plain_rates": dict(outcome.plain_rates), "contexts": [dataclasses.asdict(cost) for cost in outcome.costs],
         },
     )  # fmt: skip
     kinds = {"supervised": "train", "GRPO update": "update", "decoding": "decode"}

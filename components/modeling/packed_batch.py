@@ -10,8 +10,26 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
+from components.modeling.flash_layout import FlashLayout
+
 if TYPE_CHECKING:
     from components.modeling.head_layout import HeadLayout
+
+
+@dataclass(frozen=True)
+class Segment:
+    """A run of tokens that sees itself causally, and before it its prompt, where it has one (`prompt_length` above 0)."""
+
+    start: int
+    length: int
+    prompt_start: int = 0
+    prompt_length: int = 0
+
+    @property
+    def seen(self) -> tuple[tuple[int, int], ...]:
+        """Starts and lengths of the tokens its last one sees, in their order."""
+        own = (self.start, self.length)
+        return ((self.prompt_start, self.prompt_length), own) if self.prompt_length else (own,)
 
 
 @dataclass(frozen=True)
@@ -25,6 +43,7 @@ class AttentionBlock:
     biases: dict[torch.dtype, Tensor] = field(
         default_factory=dict, compare=False
     )  # the mask as numbers, made once a batch
+    copies: "dict[torch.device, AttentionBlock]" = field(default_factory=dict, compare=False)  # on other devices, made where asked for
 
     @property
     def key_length(self) -> int:
@@ -43,22 +62,30 @@ class AttentionBlock:
         return self.biases[dtype]
 
     def on(self, device: torch.device) -> "AttentionBlock":
-        """Return the block on a device."""
-        queries, keys = self.queries.to(device), self.keys.to(device)
-        return AttentionBlock(queries, keys, self.segments, None if self.mask is None else self.mask.to(device))
+        """Return the block on a device: itself where it lies there, else a copy, made once."""
+        if self.queries.device == device:
+            return self
+        if device not in self.copies:
+            mask = None if self.mask is None else self.mask.to(device)
+            self.copies[device] = AttentionBlock(self.queries.to(device), self.keys.to(device), self.segments, mask)
+        return self.copies[device]
 
 
 @dataclass(frozen=True)
 class AttentionPlan:
-    """Which queries attend in which block, and where their outputs come to lie."""
+    """Which queries attend in which block, and where their outputs come to lie; and the same as segments, for a GPU."""
 
-    blocks: tuple[AttentionBlock, ...]
+    blocks: tuple[AttentionBlock, ...]  # on the processor, where they were made
     unpad_Q: Tensor  # int64: where each query lies in the joined, padded outputs of all blocks
+    segments: tuple[Segment, ...]  # all of the batch that hold tokens, in the tokens' order
+    kept: Tensor | None = None  # int64: the queries, where they are not all tokens
+    flash: FlashLayout | None = None  # of the segments, on a GPU
     layouts: "dict[tuple[int, int], HeadLayout]" = field(default_factory=dict, compare=False)  # by heads; made once a plan
 
     def on(self, device: torch.device) -> "AttentionPlan":
-        """Return the plan on a device."""
-        return AttentionPlan(tuple(block.on(device) for block in self.blocks), self.unpad_Q.to(device))
+        """Return the plan for a device; its blocks, which few passes on a GPU read, stay where they are."""
+        flash = FlashLayout.of(self.segments, self.kept, device=device) if device.type == "cuda" else None
+        return replace(self, unpad_Q=self.unpad_Q.to(device), flash=flash)
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from components.modeling.packed_batch import AttentionBlock, AttentionPlan, PackedBatch
+from components.modeling.packed_batch import AttentionBlock, AttentionPlan, PackedBatch, Segment
 
 BLOCK_SLACK = 1.5  # a block's longest segment over its shortest: above it, padding costs more than one call more
 BLOCK_MINIMUM = 12  # segments a block holds before it is cut for slack
@@ -20,7 +20,8 @@ def pack_sequences(sequences: Sequence[Sequence[int]]) -> PackedBatch:
     """Pack sequences that do not see each other; `starts` and `lengths` are in their order."""
     lengths = [len(sequence) for sequence in sequences]
     starts = _starts(lengths)
-    attention = _join([_causal_block(group, starts, lengths) for group in _by_length(lengths)], sum(lengths))
+    segments = [Segment(start, length) for start, length in zip(starts, lengths, strict=True)]
+    attention = _join([_causal_block(group, starts, lengths) for group in _by_length(lengths)], segments)
     ids = torch.tensor([token for sequence in sequences for token in sequence], dtype=torch.int64)
     positions = torch.cat([torch.arange(length) for length in lengths])
     return PackedBatch(ids, positions, attention, tuple(starts), tuple(lengths))
@@ -50,10 +51,12 @@ def pack_trees(prompts: Sequence[Sequence[int]], answers: Sequence[Sequence[Sequ
     ids = torch.tensor([token for item in (*prompts, *flat) for token in item], dtype=torch.int64)
     offsets = [torch.arange(length) for length in prompt_lengths]
     offsets += [torch.arange(length) + prompt_lengths[owner[index]] for index, length in enumerate(lengths)]
+    segments = [Segment(start, length) for start, length in zip(prompt_starts, prompt_lengths, strict=True)]
+    segments += [Segment(starts[i], lengths[i], prompt_starts[owner[i]], prompt_lengths[owner[i]]) for i in range(len(flat))]
     return PackedBatch(
         ids,
         torch.cat(offsets),
-        _join(blocks, total + sum(lengths)),
+        _join(blocks, segments),
         tuple(starts),
         tuple(lengths),
         tuple(prompt_starts),
@@ -129,12 +132,12 @@ def _answer_block(
     return AttentionBlock(own.flatten(), keys.flatten(), len(members), mask), own, own_real
 
 
-def _join(blocks: list[tuple[AttentionBlock, Tensor, Tensor]], total: int) -> AttentionPlan:
+def _join(blocks: list[tuple[AttentionBlock, Tensor, Tensor]], segments: list[Segment]) -> AttentionPlan:
     """Return the blocks with each token's place in their joined outputs."""
-    unpad = torch.empty(total, dtype=torch.int64)
+    unpad = torch.empty(sum(segment.length for segment in segments), dtype=torch.int64)
     offset = 0
     for _, index, is_real in blocks:
         places = offset + torch.arange(index.numel()).view_as(index)
         unpad[index[is_real]] = places[is_real]
         offset += index.numel()
-    return AttentionPlan(tuple(block for block, _, _ in blocks), unpad)
+    return AttentionPlan(tuple(block for block, _, _ in blocks), unpad, tuple(segment for segment in segments if segment.length))

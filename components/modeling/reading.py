@@ -47,7 +47,7 @@ def _narrowed(plan: AttentionPlan, tokens_W: Tensor) -> AttentionPlan:
         blocks.append(_with_queries(block, columns, is_kept=is_kept))
         unpad[kept[is_kept]] = (offset + torch.arange(kept.numel()).view_as(kept))[is_kept]
         offset += kept.numel()
-    return AttentionPlan(tuple(blocks), unpad)
+    return AttentionPlan(tuple(blocks), unpad, plan.segments, kept=tokens_W)
 
 
 def _with_queries(block: AttentionBlock, columns: Tensor, *, is_kept: Tensor) -> AttentionBlock:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 from components.errors import SettingsError
 from components.modeling.adapters import LowRank, low_rank_of
 from components.modeling.attention import HeadShape
+from components.modeling.fused import scale_columns
 from components.modeling.precision import Precision, Products, products_in
 
 if TYPE_CHECKING:
@@ -172,7 +173,7 @@ def _matrix(
         matrix, change = matrix + change.up @ change.down, None
     down, up = (None, None) if change is None else (change.down, change.up)
     if columns is not None:
-        matrix, down = matrix * columns, down if down is None else down * columns
+        matrix, down = scale_columns(matrix, columns, dtype=products.dtype if rows is None else matrix.dtype), down if down is None else down * columns
     if rows is not None:
         matrix, up = matrix * rows[:, None], up if up is None else up * rows[:, None]
     return products.operand(matrix), None if down is None or up is None else LowRank(products.operand(down), products.operand(up))

@@ -202,7 +202,7 @@ class PolicySettings(Section):
     prompts_per_step: int = Field(default=32, ge=1, description="groups a rollout")
     completions: int = Field(default=8, ge=2, description="answers a prompt")
     max_new_tokens: int = Field(default=48, ge=1, description="tokens of an answer at most")
-    recorded_steps: bool = Field(default=False, description="sampler native on a GPU: replay decoding steps as CUDA graphs; not run on a GPU yet (components/generation/step_graph.py)")
+    recorded_steps: bool = Field(default=True, description="sampler native on a GPU: replay decoding steps as CUDA graphs (components/generation/step_graph.py)")
     sampler: SamplerKind = Field(default="native", description="what draws the answers: this process, a vLLM engine beside it, or a vLLM server (see section vllm)")
     temperature: float = Field(default=1.0, gt=0, description="of sampling; divides the logits in policy, old policy and reference alike")
     updates_per_rollout: int = Field(default=1, ge=1, description="optimiser steps a rollout's groups are cut into; 1: no old-policy pass, and the ratio is 1 (2503.14476 takes 16)")

@@ -1,6 +1,7 @@
 """The GPU check without a GPU: it says that there is none, finds what differs, and reckons growth as it should."""
 
 import copy
+import dataclasses
 import math
 import os
 import xml.etree.ElementTree as ElementTree
@@ -15,6 +16,7 @@ from bench.gpu_check.checks import Check
 from bench.gpu_check.outcome import Outcome, store_outcome
 from bench.gpu_check.plan import REHEARSAL
 from bench.gpu_check.speed import ContextCost, Rate, growth
+from bench.gpu_check.whole_runs import check_whole_runs
 from components.evaluation.report.charts import Series
 from components.launch.torch_setup import CACHES, CUBLAS_WORKSPACE
 from components.sizing.machine import DeviceSpeed
@@ -43,11 +45,24 @@ def torch_as_before(monkeypatch):
 
 
 def test_a_rehearsal_runs_everything_and_a_device_agrees_with_itself_and_repeats(torch_as_before):
-    outcome = command.check(command.PROJECT, REHEARSAL, torch.device("cpu"))
+    outcome = command.check(command.PROJECT, dataclasses.replace(REHEARSAL, run_steps=0), torch.device("cpu"))
     assert [check.name for check in outcome.checks if not check.is_ok] == []
     assert sum("GRPO" in check.name for check in outcome.checks) == 4 and sum("supervised" in check.name for check in outcome.checks) == 2
     assert all(rate.tokens_per_second > 0 for rate in outcome.rates) and len(outcome.costs) == len(REHEARSAL.contexts)
     assert all(seconds > floor > 0 for cost in outcome.costs for seconds, floor in ((cost.train_seconds, cost.train_floor), (cost.update_seconds, cost.update_floor)))
+
+
+@pytest.mark.slow  # starts four processes that import torch
+def test_a_killed_run_goes_on_and_a_strategy_ends_with_the_same_weights(tiny_model, tiny_tokenizer, tmp_path):
+    checks = check_whole_runs(tiny_model, tiny_tokenizer, REHEARSAL, tmp_path, processes=1)
+    assert [(check.is_ok, check.value) for check in checks] == [(True, 0.0), (True, 0.0)], checks
+
+
+@pytest.mark.slow
+def test_a_run_that_fails_is_a_failed_check_with_its_words(tiny_model, tiny_tokenizer, tmp_path):
+    wrong = dataclasses.replace(REHEARSAL, strategies={"nonsense": {"strategy": "nonsense"}})
+    whole, ranked = check_whole_runs(tiny_model, tiny_tokenizer, wrong, tmp_path, processes=1)
+    assert whole.is_ok and not ranked.is_ok and "engine.strategy" in ranked.name
 
 
 def test_a_device_that_computes_something_else_is_found(tiny_model):
@@ -77,10 +92,11 @@ def test_growth_is_measured_over_that_of_the_operations():
 
 def test_what_was_found_is_stored_with_a_plot(tmp_path):
     costs = [ContextCost(512, 2e-9, 1e-9, 2e-9, 1e-9, 3e-9, 1e-9), ContextCost(8192, 6e-9, 1.5e-9, 6e-9, 2e-9, 6e-9, 4e-9)]
-    outcome = Outcome("a device", DeviceSpeed(9e14, 3e12), [Check("c", 2.0, 1.0)], [Rate("sampling", 1000.0, 0.25)], costs, 12.0, has_vllm=False)
+    outcome = Outcome("a device", DeviceSpeed(9e14, 3e12), [Check("c", 2.0, 1.0)], [Rate("sampling", 1000.0, 0.25)], {"sampling": 400.0}, costs, 12.0, has_vllm=False)
     path = store_outcome(outcome, tmp_path)
     summary = outcome.summary()
     assert (summary["is_ok"], summary["failed"], summary["roofline_sampling"], summary["peak_teraflops"]) == (False, ["c"], 0.25, 900.0)
+    assert summary["rollout_vs_transformers"] == 2.5 and summary["supervised_vs_transformers"] is None
     plot = path.with_suffix(".svg").read_text()
     assert path.is_file() and "decoding, floor" in plot and "GRPO update" in plot
 

@@ -15,7 +15,9 @@ from torch.utils._pytree import tree_leaves, tree_map
 from components.conversations import Message, PreferencePair
 from components.generation.native_sampler import NativeSampler
 from components.generation.sampler import SamplingOptions
+from components.generation.step_graph import StepGraph
 from components.generation.weight_probes import sequence_logprobs
+from components.modeling import compiled
 from components.modeling.adapters import attach_adapters
 from components.modeling.forward import forward_packed
 from components.modeling.likelihood import option_logprobs
@@ -104,7 +106,12 @@ class PretendedGpu(TorchFunctionMode):
 
 
 @pytest.fixture
-def gpu(monkeypatch):
+def gpu(monkeypatch, plain_varlen_attn):
+    """A GPU's own kernels, streams and graphs are not there to be pretended: the same is computed without them."""
+    monkeypatch.setattr(compiled, "has_compiler", lambda: False)
+    monkeypatch.setattr(StepGraph, "_record", lambda self: None)
+    monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", plain_varlen_attn)
+    monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
     monkeypatch.setattr(floors, "device_speed", lambda dtype, device: DeviceSpeed(1e12, 1e11))
     monkeypatch.setattr(torch.cuda, "synchronize", lambda device: None)
     return PretendedGpu()

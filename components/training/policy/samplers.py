@@ -30,7 +30,7 @@ def policy_sampler(
     precision: "Precision",
     vllm: "VllmSettings",
     root: Path,
-    is_recorded: bool = False,
+    is_recorded: bool | None = None,
 ) -> Iterator[Sampler]:
     """Yield the sampler; an engine or a server it needs runs as long as the block.
 
