@@ -33,7 +33,8 @@ def compiled_on_gpu(*by_token: str) -> Callable[[Callable[..., Any]], Callable[.
     For parts of forwards and backwards written by hand: no gradient passes through a compiled form. Arguments are positional.
 
     Args:
-        by_token: names of the arguments whose first dimension is the tokens; all other dimensions are of the model.
+        by_token: names of the arguments whose first dimension is the tokens; all other dimensions are of the model. Nothing
+            may be summed over the tokens: the compiler cuts such a sum by its length.
     """
 
     def decorate(function: Callable[..., Any]) -> Callable[..., Any]:

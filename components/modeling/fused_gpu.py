@@ -94,7 +94,10 @@ def _turned(joined: Tensor, norm_weights: Tensor | None, cosine: Tensor, sine: T
 def _turned_backward(
     grad: Tensor, joined: Tensor, norm_weights: Tensor | None, cosine: Tensor, sine: Tensor, epsilon: float, key_value_heads: int
 ) -> tuple[Tensor, Tensor | None]:
-    """Return the gradients of `joined` and of the norms' weights."""
+    """Return the gradients of `joined` and, token by token, of the norms' weights.
+
+    Their sum over tokens is not taken here: how a compiled sum is cut depends on its length, and the length is a variable.
+    """
     first, second = grad[:, :-key_value_heads].float().chunk(2, dim=-1)
     cosine, sine = cosine.float(), sine.float()
     grad_turned = torch.cat([first * cosine + second * sine, second * cosine - first * sine], dim=-1)  # the rotation back
@@ -102,7 +105,7 @@ def _turned_backward(
     if norm_weights is not None:
         raw = joined[:, :-key_value_heads].float()
         scale = _scale(raw, epsilon)
-        grad_weights = (grad_turned * raw * scale).sum(dim=0).to(norm_weights.dtype)
+        grad_weights = (grad_turned * raw * scale).to(joined.dtype)
         grad_turned = _unnormed(grad_turned * norm_weights.float(), raw * scale, scale)
     return torch.cat([grad_turned.to(joined.dtype), grad[:, -key_value_heads:]], dim=1), grad_weights
 
@@ -160,4 +163,5 @@ class _TurnHeads(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad):  # type: ignore[no-untyped-def]
-        return *_turned_backward(grad, *ctx.saved_tensors, *ctx.numbers), None, None, None, None
+        grad_joined, by_token = _turned_backward(grad, *ctx.saved_tensors, *ctx.numbers)
+        return grad_joined, None if by_token is None else by_token.sum(dim=0, dtype=torch.float32).to(by_token.dtype), None, None, None, None
