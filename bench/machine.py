@@ -34,7 +34,7 @@ def cpu_text() -> str:
 def git_state(root: Path) -> GitState:
     """Ask git about the folder."""
     sha = _git(root, "rev-parse", "HEAD")
-    changes = _git(root, "status", "--porcelain")
+    changes = _git(root, "status", "--porcelain", "--", ".", ":!bench/results")  # what a bench stored before changes no measurement
     return GitState(sha, None if sha is None or changes is None else not changes)
 
 

@@ -18,7 +18,7 @@ from components.sizing.machine import DeviceSpeed
 from components.storage.files import write_json
 
 RESULTS = "bench/results"
-NANO = 1e9
+MICRO = 1e6
 
 
 @dataclasses.dataclass(frozen=True)
@@ -66,14 +66,14 @@ def print_outcome(outcome: Outcome, console: Console) -> None:
         beside = ("", "") if plain is None else (f"{plain:,.0f}", f"{rate.tokens_per_second / plain:.2f}")
         rates.add_row(rate.name, f"{rate.tokens_per_second:,.0f}", f"{rate.floor_share:.1%}", *beside)
     console.print(rates)
-    costs = Table("context", "supervised, ns a token", "floor", "GRPO update, ns a token", "floor", "decoding, ns a token", "floor", title="Cost against context", title_justify="left", header_style="bold")
+    costs = Table("context", "supervised, µs a token", "floor", "GRPO update, µs a token", "floor", "decoding, µs a token", "floor", title="Cost against context", title_justify="left", header_style="bold")
     for cost in outcome.costs:
-        costs.add_row(f"{cost.context:,}", *(f"{NANO * value:,.0f}" for value in (cost.train_seconds, cost.train_floor, cost.update_seconds, cost.update_floor, cost.decode_seconds, cost.decode_floor)))
+        costs.add_row(f"{cost.context:,}", *(f"{MICRO * value:,.1f}" for value in (cost.train_seconds, cost.train_floor, cost.update_seconds, cost.update_floor, cost.decode_seconds, cost.decode_floor)))
     console.print(costs)
 
 
 def store_outcome(outcome: Outcome, project: Path) -> Path:
-    """Write `gpu_check-<date>.json` and the plot beside it; those of the same day are replaced."""
+    """Write `gpu_check-<date>.json` and its plots, of training and of decoding, beside it; those of the same day are replaced."""
     git, date = git_state(project), datetime.datetime.now(datetime.UTC).date().isoformat()
     path = project / RESULTS / f"gpu_check-{date}.json"
     write_json(
@@ -84,8 +84,13 @@ def store_outcome(outcome: Outcome, project: Path) -> Path:
             "rates": [dataclasses.asdict(rate) for rate in outcome.rates], "plain_rates": dict(outcome.plain_rates), "contexts": [dataclasses.asdict(cost) for cost in outcome.costs],
         },
     )  # fmt: skip
-    kinds = {"supervised": "train", "GRPO update": "update", "decoding": "decode"}
-    kinds = {f"{name}{said}": f"{kind}_{field}" for name, kind in kinds.items() for said, field in (("", "seconds"), (", floor", "floor"))}
-    series = [Series(name, [(cost.context, NANO * getattr(cost, field)) for cost in outcome.costs]) for name, field in kinds.items()]
-    write_curves(path.with_suffix(".svg"), series, x_title="context, tokens", y_title="nanoseconds a token")
+    plot_costs(outcome.costs, path.with_suffix(""))
     return path
+
+
+def plot_costs(costs: Sequence[ContextCost], beside: Path) -> None:
+    """Plot seconds a token against context, with the floors: `<beside>-training.svg` and `<beside>-decoding.svg`."""
+    for plot, kinds in {"training": {"supervised": "train", "GRPO update": "update"}, "decoding": {"decoding": "decode"}}.items():
+        fields = {f"{name}{said}": f"{kind}_{field}" for name, kind in kinds.items() for said, field in (("", "seconds"), (", floor", "floor"))}
+        series = [Series(name, [(cost.context, MICRO * getattr(cost, field)) for cost in costs]) for name, field in fields.items()]
+        write_curves(beside.with_name(f"{beside.name}-{plot}.svg"), series, x_title="context, tokens", y_title="microseconds a token")

@@ -8,6 +8,7 @@ their own lengths (flash_layout.py), in float32 as a processor does to long ones
 Shapes: T tokens, H query heads, K key-value heads, D head size; in a block N segments, I queries, J keys.
 """
 
+import functools
 from dataclasses import dataclass
 
 import torch
@@ -84,7 +85,12 @@ def rotated_heads(
 
 def takes_flash(joined: Tensor) -> bool:
     """Say whether the kernel for segments of any length takes these heads: bfloat16 on a GPU since Ampere, sizes in eights up to 256."""
-    return joined.is_cuda and joined.dtype is torch.bfloat16 and joined.shape[-1] % 8 == 0 and joined.shape[-1] <= 256 and torch.cuda.get_device_capability(joined.device) >= (8, 0)
+    return joined.is_cuda and joined.dtype is torch.bfloat16 and joined.shape[-1] % 8 == 0 and joined.shape[-1] <= 256 and _is_ampere(joined.device)
+
+
+@functools.cache
+def _is_ampere(device: torch.device) -> bool:
+    return torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 def _attend_flash(joined: Tensor, norm_weights: Tensor | None, cosine: Tensor, sine: Tensor, shape: HeadShape, layout: FlashLayout) -> Tensor:

@@ -97,8 +97,8 @@ def test_what_was_found_is_stored_with_a_plot(tmp_path):
     summary = outcome.summary()
     assert (summary["is_ok"], summary["failed"], summary["roofline_sampling"], summary["peak_teraflops"]) == (False, ["c"], 0.25, 900.0)
     assert summary["rollout_vs_transformers"] == 2.5 and summary["supervised_vs_transformers"] is None
-    plot = path.with_suffix(".svg").read_text()
-    assert path.is_file() and "decoding, floor" in plot and "GRPO update" in plot
+    training, decoding = (path.with_name(f"{path.stem}-{kind}.svg").read_text() for kind in ("training", "decoding"))
+    assert path.is_file() and "decoding, floor" in decoding and "GRPO update" in training and "decoding" not in training
 
 
 def test_a_curve_is_a_picture_by_itself(tmp_path):

@@ -9,7 +9,7 @@ import pytest
 from components.errors import DataError
 from components.evaluation.claims import stage_claims
 from components.evaluation.metrics import answer_counts, breakdowns, retrieval_effects, suite_metrics
-from components.evaluation.report.charts import Bar, Series, difference_whisker, interval_bars, line_chart
+from components.evaluation.report.charts import Bar, Series, difference_whisker, interval_bars, line_chart, round_levels
 from components.evaluation.report.content import ReportContent, flat_numbers
 from components.evaluation.report.page import render_report
 from components.evaluation.report.stored_controls import StoredControls, last_controls
@@ -115,6 +115,25 @@ def test_whisker_stands_right_of_zero_only_where_the_interval_does():
     assert "c-point-strong" not in difference_whisker(0.1, -0.01, 0.21, reach=0.2)
     # zero at 90 of 180 pixels, .1 of a reach of .2 at 90 + 84/2
     assert 'cx="132.0"' in difference_whisker(0.1, 0.05, 0.15, reach=0.2)
+
+
+@pytest.mark.parametrize(
+    ("low", "high", "levels"),
+    [
+        (3.7, 28.1, [0, 10, 20, 30]),  # (28.1 - 3.7) / 4 = 6.1: steps of 10
+        (0.51, 2.55, [0, 1, 2, 3]),  # four steps of .5 hold 2, less than 2.04: steps of 1
+        (-1.0, 1.0, [-1.0, -0.5, 0.0, 0.5, 1.0]),
+        (5.0, 5.0, [4.5, 4.75, 5.0, 5.25, 5.5]),
+    ],
+)
+def test_an_axis_has_round_levels_around_its_values(low, high, levels):
+    assert round_levels(low, high) == pytest.approx(levels)
+
+
+def test_levels_are_written_with_the_decimals_they_need():
+    chart = line_chart([Series("a", [(0, 3_700), (8192, 28_100)])], x_title="x", y_title="y")
+    assert ">30,000<" in chart and ">8,192<" in chart and "e+" not in chart
+    assert ">0.25<" in line_chart([Series("a", [(0, 0.0), (1, 1.0)])], x_title="x", y_title="y")
 
 
 def test_chart_without_points_is_empty():

@@ -160,3 +160,13 @@ def test_a_store_without_credentials_and_a_database_that_is_down_are_faults(proj
     assert not credentials.is_ok and "none" in credentials.says and "AWS_ACCESS_KEY_ID" in credentials.to_do
     (database,) = check_databases(project)
     assert not database.is_ok and "refused" in database.says and "password by none" in database.says
+
+
+@pytest.mark.parametrize("is_here", [True, False])
+def test_a_gpu_without_a_c_compiler_is_said_to_be_slow(monkeypatch, tmp_path, is_here):
+    monkeypatch.setattr("torch.cuda.is_available", lambda: True)
+    monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
+    monkeypatch.setattr("torch.cuda.get_device_name", lambda number: "H")
+    monkeypatch.setattr("components.modeling.compiled.has_compiler", lambda: is_here)
+    (gpu,) = (finding for finding in doctor_checks.check_machine(tmp_path, free_gib=0) if finding.part == "GPU")
+    assert gpu.is_ok is is_here and gpu.says.startswith("2 × H") and (gpu.to_do == "install gcc") is not is_here

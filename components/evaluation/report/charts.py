@@ -4,6 +4,7 @@ Every function takes plain numbers and returns an `<svg>` element as text. Texts
 as they are. Classes used: c-line, c-bar, c-bar-strong, c-whisker, c-grid, c-text, c-muted, c-0 … c-5 (series).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from html import escape
@@ -74,20 +75,20 @@ def line_chart(series: Sequence[Series], *, x_title: str, y_title: str, width: i
     if not series:
         return ""
     xs, ys = [x for item in series for x, _ in item.points], [y for item in series for _, y in item.points]
-    (x_low, x_high), (y_low, y_high) = _widened(min(xs), max(xs), 0.0), _widened(min(ys), max(ys), 0.08)
-    left, right, top, bottom = 46, width - 10, 22, height - 18 - 18 * -(-len(series) // 2) - 6
+    (x_low, x_high), levels = _widened(min(xs), max(xs)), round_levels(min(ys), max(ys))
+    y_low, y_high, labels = levels[0], levels[-1], _labels(levels)
+    left, right, top, bottom = 18 + 7 * max(4, *map(len, labels)), width - 10, 22, height - 18 - 18 * -(-len(series) // 2) - 6
 
     def place(x: float, y: float) -> tuple[float, float]:
         return left + (right - left) * (x - x_low) / (x_high - x_low), bottom - (bottom - top) * (y - y_low) / (y_high - y_low)
 
     parts = []
-    for step in range(5):
-        value = y_low + (y_high - y_low) * step / 4
+    for value, label in zip(levels, labels, strict=True):
         level = place(x_low, value)[1]
-        parts += [_line(left, level, right, level, "c-grid"), _text(left - 6, level + 4, f"{value:.3g}", anchor="end", css="c-muted c-number")]
+        parts += [_line(left, level, right, level, "c-grid"), _text(left - 6, level + 4, label, anchor="end", css="c-muted c-number")]
     for end, anchor in ((x_low, "start"), (x_high, "end")):
-        parts.append(_text(place(end, y_low)[0], bottom + 15, f"{end:g}", anchor=anchor, css="c-muted c-number"))
-    parts += [_text((left + right) / 2, bottom + 15, x_title, anchor="middle", css="c-muted"), _text(left - 40, top - 9, y_title, anchor="start", css="c-muted")]
+        parts.append(_text(place(end, y_low)[0], bottom + 15, f"{end:,.6g}", anchor=anchor, css="c-muted c-number"))
+    parts += [_text((left + right) / 2, bottom + 15, x_title, anchor="middle", css="c-muted"), _text(6, top - 9, y_title, anchor="start", css="c-muted")]
     for number, item in enumerate(series):
         parts += _series(item, number, [place(x, y) for x, y in item.points])
         parts += _legend(item.name, number, left + (number % 2) * (right - left) / 2, bottom + 36 + 18 * (number // 2))
@@ -107,10 +108,22 @@ def _legend(name: str, number: int, x: float, y: float) -> list[str]:
     return [f'<circle cx="{x + 5:.1f}" cy="{y - 4:.1f}" r="4" class="c-dot c-{number % SERIES_COLOURS}"/>', _text(x + 14, y, name, anchor="start", css="c-text")]
 
 
-def _widened(low: float, high: float, share: float) -> tuple[float, float]:
-    if high == low:
-        return low - 0.5, high + 0.5
-    return low - share * (high - low), high + share * (high - low)
+def round_levels(low: float, high: float) -> list[float]:
+    """Return three to six round numbers, evenly apart, the first at or below `low` and the last at or above `high`."""
+    low, high = _widened(low, high)
+    power = 10.0 ** math.floor(math.log10((high - low) / 4))
+    step = next(power * part for part in (1, 2, 2.5, 5, 10) if power * part * 4 >= high - low)
+    return [step * count for count in range(math.floor(low / step), math.ceil(high / step) + 1)]
+
+
+def _labels(levels: Sequence[float]) -> list[str]:
+    """Return levels as texts with the decimals their distance needs."""
+    decimals = next((count for count in range(10) if all(abs(round(level, count) - level) < 1e-6 * (levels[1] - levels[0]) for level in levels)), 10)
+    return [f"{level:,.{decimals}f}" for level in levels]
+
+
+def _widened(low: float, high: float) -> tuple[float, float]:
+    return (low - 0.5, high + 0.5) if high == low else (low, high)
 
 
 def _line(x1: float, y1: float, x2: float, y2: float, css: str) -> str:
