@@ -199,7 +199,7 @@ def check_machine(root: Path, *, free_gib: float) -> Iterator[Finding]:
         from components.modeling.compiled import NO_COMPILER, has_compiler
 
         says = f"{torch.cuda.device_count()} × {torch.cuda.get_device_name(0)}"
-        yield Finding("GPU", has_compiler(), says if has_compiler() else f"{says}; {NO_COMPILER}", "" if has_compiler() else "install gcc")
+        yield Finding("GPU", has_compiler(), says if has_compiler() else f"{says}; {NO_COMPILER}", "" if has_compiler() else "install gcc and Python's headers (Debian: python3-dev)")
     else:
         yield Finding("GPU", not has_driver, "a driver is installed, but torch sees no GPU" if has_driver else "none: everything runs on the processor", "install torch for CUDA" if has_driver else "")
 

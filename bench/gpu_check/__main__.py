@@ -73,8 +73,6 @@ def check(project: Path, plan: "Plan", device: "torch.device") -> "Outcome":
     tokenizer = train_tokenizer(corpus(project), vocabulary=plan.agreement.vocabulary)
     small = create_model(plan.agreement, tokenizer=tokenizer, seed=1).cpu()
     checks = check_agreement(small, tokenizer, plan, device)
-    if device.type == "cuda":
-        torch.compiler.reset()  # what was compiled for the small model says nothing of the large one's widths
     large = never_stopping_model(plan.speed, tokenizer=tokenizer, seed=1).to(device)
     reset_peak_memory()
     rates = measure_rates(large, tokenizer, plan)
@@ -92,7 +90,7 @@ def check(project: Path, plan: "Plan", device: "torch.device") -> "Outcome":
     if has_vllm:
         checks += check_vllm(small, tokenizer, plan, device)
     name = torch.cuda.get_device_name(device) if device.type == "cuda" else "this processor"
-    return Outcome(name, device_speed(plan.speed_precision, str(device)), checks, rates, plain, costs, peak, has_vllm)
+    return Outcome(name, device_speed(plan.speed_precision, str(device)), checks, rates, plain, costs, peak, has_vllm, plan)
 
 
 if __name__ == "__main__":

@@ -69,22 +69,27 @@ def against_transformers(model: "PreTrainedModel", sequences: Sequence[Sequence[
 
 
 def gradients_against_processor(model: "PreTrainedModel", there: "PreTrainedModel", sequences: Sequence[Sequence[int]]) -> list[Check]:
-    """Compare loss and gradients of the packed supervised loss, float32, and recomputed layers with kept ones."""
+    """Compare loss and gradients of the packed supervised loss, float32, and recomputed layers with kept ones, in both precisions."""
     examples = _examples(sequences)
-    found = []
-    for side, recompute in ((model, False), (there, False), (there, True)):
+
+    def passed(side: "PreTrainedModel", *, precision: "Precision", recompute: bool = False) -> tuple[float, list[torch.Tensor]]:
         side.zero_grad(set_to_none=True)
-        loss = summed_loss(side, examples, precision="float32", recompute=recompute)
+        loss = summed_loss(side, examples, precision=precision, recompute=recompute)
         loss.backward()
-        found.append((float(loss.detach()), [parameter.grad.cpu() for parameter in side.parameters() if parameter.grad is not None]))
-    (loss, gradients), (their_loss, their_gradients), (_, recomputed) = found
+        return float(loss.detach()), [parameter.grad.cpu() for parameter in side.parameters() if parameter.grad is not None]
+
+    (loss, gradients), (their_loss, their_gradients) = (passed(side, precision="float32") for side in (model, there))
+    repeats = {precision: [passed(there, precision=precision, recompute=recompute)[1] for recompute in (False, True)] for precision in PRECISIONS}  # type: ignore[arg-type]
     worst = max(float((mine - other).abs().max() / mine.abs().max().clamp(min=1e-12)) for mine, other in zip(gradients, their_gradients, strict=True))
     for side in (model, there):
         side.zero_grad(set_to_none=True)
     return [
         limited("packed loss against the processor, float32", abs(loss - their_loss) / abs(loss), by="losses float32"),
         limited("packed gradients against the processor, float32", worst, by="gradients float32"),
-        exact("recomputed layers give the same gradients", all(torch.equal(a, b) for a, b in zip(their_gradients, recomputed, strict=True))),
+        *(
+            exact(f"recomputed layers give the same gradients, {precision}", all(torch.equal(a, b) for a, b in zip(kept, recomputed, strict=True)))
+            for precision, (kept, recomputed) in repeats.items()
+        ),
     ]
 
 

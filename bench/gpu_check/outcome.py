@@ -2,6 +2,7 @@
 
 import dataclasses
 import datetime
+import importlib.metadata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -11,9 +12,11 @@ from rich.table import Table
 
 from bench.curves import write_curves
 from bench.gpu_check.checks import Check
+from bench.gpu_check.plan import Plan
 from bench.gpu_check.speed import ContextCost, Rate
 from bench.machine import git_state
 from components.evaluation.report.charts import Series
+from components.settings.training import ModelSettings
 from components.sizing.machine import DeviceSpeed
 from components.storage.files import write_json
 
@@ -33,6 +36,7 @@ class Outcome:
     costs: Sequence[ContextCost]
     peak_gigabytes: float | None
     has_vllm: bool
+    plan: Plan
 
     @property
     def is_ok(self) -> bool:
@@ -45,6 +49,7 @@ class Outcome:
         ratios = {rate.name: round(rate.tokens_per_second / self.plain_rates[rate.name], 2) for rate in self.rates if rate.name in self.plain_rates}
         return {
             "bench": "gpu_check", "date": datetime.datetime.now(datetime.UTC).date().isoformat(), "device": self.device, "is_ok": self.is_ok,
+            "versions": {package: importlib.metadata.version(package) for package in ("torch", "transformers")}, "precision": self.plan.speed_precision,
             "checks": len(self.checks), "failed": [check.name for check in self.checks if not check.is_ok], "vllm": self.has_vllm,
             "peak_teraflops": round(self.speed.flops / 1e12, 1), "bandwidth_gigabytes": round(self.speed.bandwidth / 1e9),
             "mfu_supervised": share.get("supervised steps"), "mfu_grpo_update": share.get("GRPO update, reference and optimiser with it"),
@@ -80,7 +85,7 @@ def store_outcome(outcome: Outcome, project: Path) -> Path:
         path,
         outcome.summary()
         | {
-            "git_sha": git.sha, "is_clean": git.is_clean, "found": [dataclasses.asdict(check) for check in outcome.checks],
+            "plan": {name: value.model_dump() if isinstance(value, ModelSettings) else value for name, value in vars(outcome.plan).items()}, "git_sha": git.sha, "is_clean": git.is_clean, "found": [dataclasses.asdict(check) for check in outcome.checks],
             "rates": [dataclasses.asdict(rate) for rate in outcome.rates], "plain_rates": dict(outcome.plain_rates), "contexts": [dataclasses.asdict(cost) for cost in outcome.costs],
         },
     )  # fmt: skip

@@ -39,17 +39,17 @@ def training_rate(model: "PreTrainedModel", plan: Plan, *, vocabulary: int) -> f
 
 
 def sampling_rate(model: "PreTrainedModel", plan: Plan, *, vocabulary: int) -> float:
-    """Return tokens a second of `generate` over the prompts of the policy's steps, fewer tokens an answer; the model's weights end rounded."""
+    """Return tokens a second of `generate` over the prompts of the policy's steps, as many tokens an answer; the model's weights end rounded."""
     prompts = torch.tensor(random_ids([plan.prompt_tokens] * plan.prompts, vocabulary=vocabulary, seed=3), device=model.device).repeat_interleave(plan.samples, 0)
     dtype = next(model.parameters()).dtype
-    options = {"do_sample": True, "max_new_tokens": plan.agreement_tokens, "min_new_tokens": plan.agreement_tokens, "top_k": 0, "pad_token_id": 0}
+    options = {"do_sample": True, "max_new_tokens": plan.new_tokens, "min_new_tokens": plan.new_tokens, "top_k": 0, "pad_token_id": 0}
     with _as_a_user(model), torch.no_grad():
         model.to(DTYPES[plan.speed_precision])
         try:
             seconds = _timed(lambda: model.generate(prompts, attention_mask=torch.ones_like(prompts), **options), model.device, repeats=1)
         finally:
             model.to(dtype)
-    return len(prompts) * plan.agreement_tokens / seconds
+    return len(prompts) * plan.new_tokens / seconds
 
 
 @contextlib.contextmanager

@@ -1,13 +1,11 @@
 """What is checked with what: shapes, sizes, limits."""
 
 from dataclasses import dataclass, field
-from pathlib import Path
 from typing import Any
 
 from bench.training.plan import SIZES
 from components.settings.training import ModelSettings
 
-DEEPSPEED = Path(__file__).resolve().parents[2] / "infra" / "deepspeed"
 LARGE = ModelSettings(vocabulary=3072, hidden=1024, layers=28, heads=16, key_value_heads=8, head_dimension=128, intermediate=3072, context=8704)
 LIMITS = {
     "logprobs float32": 1e-4,  # nats, the largest of the tokens
@@ -47,7 +45,7 @@ class Plan:
     curve_new_tokens: int
     run_steps: int  # of the whole run that is killed; 0: no whole runs
     strategy_steps: int  # of those on several processes: few, or rounding draws another token and runs part
-    strategies: dict[str, dict[str, Any]] = field(default_factory=dict)  # the runs on several processes, by name
+    strategies: dict[str, dict[str, Any]] = field(default_factory=dict)  # the runs on several processes, by name; files from the project
 
 
 FULL = Plan(
@@ -55,7 +53,7 @@ FULL = Plan(
     new_tokens=256, agreement_tokens=64, micro_tokens=16384, contexts=(512, 1024, 2048, 4096, 8192), curve_tokens=32768, curve_rows=32, curve_new_tokens=256, run_steps=40, strategy_steps=4,
     strategies={
         "ddp": {"strategy": "ddp"}, "fsdp": {"strategy": "fsdp"},
-        **{name: {"strategy": "deepspeed", "config": f"{DEEPSPEED}/{name}.json"} for name in ("zero1", "zero2", "zero3", "zero3-offload")},
+        **{name: {"strategy": "deepspeed", "config": f"infra/deepspeed/{name}.json"} for name in ("zero1", "zero2", "zero3", "zero3-offload")},
     },
 )  # fmt: skip
 REHEARSAL = Plan(

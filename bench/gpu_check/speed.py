@@ -117,9 +117,9 @@ def _policy_rates(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast"
 
 
 def _unrecorded_sampling(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFast", plan: Plan, prompts: Sequence[Sequence[int]]) -> Rate:
-    """Return the rate of sampling that replays no graphs; few tokens, as it is slow."""
+    """Return the rate of sampling that replays no graphs."""
     sampler = NativeSampler(model, tokenizer, precision=plan.speed_precision, is_recorded=False)  # type: ignore[arg-type]
-    options = SamplingOptions(max_new_tokens=plan.agreement_tokens, samples=plan.samples, seed=1)
+    options = SamplingOptions(max_new_tokens=plan.new_tokens, samples=plan.samples, seed=1)
     started = perf_counter()
     drawn = sampler.generate(prompts, options)
     seconds = perf_counter() - started

@@ -4,13 +4,15 @@ Several GPUs take a process each. A single one is joined by torchrun all the sam
 those of a cluster, its exchanges those of one rank.
 """
 
+import contextlib
 import importlib.util
 import json
+import os
 import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import partial
@@ -20,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from safetensors.torch import load_file
 
+from bench.gpu_check.agreement import PRECISIONS
 from bench.gpu_check.checks import Check
 from bench.gpu_check.plan import LIMITS, Plan
 from components.errors import QuarkmedError
@@ -46,16 +49,16 @@ class Runs:
 
     folder: Path
 
-    def recipe(self, name: str, *, steps: int, engine: dict[str, Any] | None = None) -> Path:
+    def recipe(self, name: str, *, steps: int, precision: str = "float32", engine: dict[str, Any] | None = None) -> Path:
         """Write a recipe whose output is the folder `name`; return its path."""
         policy = {
             "steps": steps, "prompts_per_step": 8, "max_new_tokens": 8, "mask_truncated": False, "refill_rounds": 0, "epochs": 1000,
-            "checkpoint_every": CHECKPOINT_EVERY, "precision": "float32", "optimiser": {"learning_rate": RATE, "warmup_steps": 2, "schedule": "constant"},
+            "checkpoint_every": CHECKPOINT_EVERY, "precision": precision, "optimiser": {"learning_rate": RATE, "warmup_steps": 2, "schedule": "constant"},
         }  # fmt: skip
         path = self.folder / f"{name}.yaml"
         path.write_text(yaml.safe_dump({
             "kind": "policy", "model": "start", "data": "prompts.jsonl", "output": name, "reward": "reward.py:vowels", "threads": 1,
-            "engine": engine or {}, "policy": policy,
+            "engine": {key: str(PROJECT / value) if key == "config" else value for key, value in (engine or {}).items()}, "policy": policy,
         }))  # fmt: skip
         return path
 
@@ -82,10 +85,20 @@ def check_whole_runs(model: "PreTrainedModel", tokenizer: "PreTrainedTokenizerFa
     runs.prepare(model.cpu(), tokenizer)
     strategies = {name: engine for name, engine in plan.strategies.items() if engine["strategy"] != "deepspeed" or importlib.util.find_spec("deepspeed")}
     with ThreadPoolExecutor() as pool:
-        whole = [pool.submit(_train, runs.recipe("undisturbed", steps=plan.run_steps)), pool.submit(_train_killed, runs, "killed", steps=plan.run_steps)]
+        pairs = {
+            precision: [pool.submit(_train, runs.recipe(f"undisturbed-{precision}", steps=plan.run_steps, precision=precision)),
+                        pool.submit(_train_killed, runs, f"killed-{precision}", steps=plan.run_steps, precision=precision)]
+            for precision in PRECISIONS
+        }  # fmt: skip
         single = pool.submit(_train, runs.recipe("single", steps=plan.strategy_steps))
         ranked = {name: pool.submit(_train, runs.recipe(name, steps=plan.strategy_steps, engine=engine), processes) for name, engine in strategies.items()}
-        checks = [_compared("killed and started again, against undisturbed: equal bits", whole, lambda: runs.gap("killed", "undisturbed"), limit=0.0)]
+        checks = [
+            _compared(
+                f"killed and started again, against undisturbed: equal bits, {precision}", pair,
+                partial(runs.gap, f"killed-{precision}", f"undisturbed-{precision}"), limit=0.0,
+            )
+            for precision, pair in pairs.items()
+        ]  # fmt: skip
         for name, run in ranked.items():
             title = f"weights by {name}, {processes} process{'es' if processes > 1 else ''}, against one by itself"
             checks.append(_compared(title, [single, run], partial(runs.gap, name, "single"), limit=LIMITS["run weights"]))
@@ -113,25 +126,43 @@ def _train(recipe: Path, processes: int = 0) -> None:
     Raises:
         QuarkmedError: with the last line the run said.
     """
-    done = subprocess.run(_command(recipe, processes), cwd=PROJECT, capture_output=True, text=True, timeout=TIMEOUT_SECONDS)
-    if done.returncode:
-        recipe.with_suffix(".log").write_text(done.stdout + done.stderr)
-        raise QuarkmedError(f"exit code {done.returncode}: {_last_words(done.stderr.splitlines())}")
+    with _started(recipe, processes) as process:
+        try:
+            code = process.wait(TIMEOUT_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise QuarkmedError(f"not ended after {TIMEOUT_SECONDS} s") from None
+    if code:
+        raise QuarkmedError(f"exit code {code}: {_last_words(_log(recipe).read_text().splitlines())}")
 
 
-def _train_killed(runs: Runs, name: str, *, steps: int) -> None:
+@contextlib.contextmanager
+def _started(recipe: Path, processes: int) -> "Iterator[subprocess.Popen[bytes]]":
+    """Start a recipe's training, its words in a log beside it; at the end nothing that it started runs on."""
+    with _log(recipe).open("wb") as log:
+        process = subprocess.Popen(_command(recipe, processes), cwd=PROJECT, stdout=log, stderr=subprocess.STDOUT, start_new_session=True)
+        try:
+            yield process
+        finally:
+            with contextlib.suppress(ProcessLookupError):  # all have ended
+                os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+
+
+def _log(recipe: Path) -> Path:
+    return recipe.with_suffix(".log")
+
+
+def _train_killed(runs: Runs, name: str, *, steps: int, precision: str) -> None:
     """Train a recipe whose process is killed in the middle, and train it again."""
-    recipe = runs.recipe(name, steps=steps)
-    process = subprocess.Popen(_command(recipe, 0), cwd=PROJECT, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    try:
+    recipe = runs.recipe(name, steps=steps, precision=precision)
+    latest = time.monotonic() + TIMEOUT_SECONDS
+    with _started(recipe, 0) as process:
         while runs.recorded_steps(name) < KILLED_AFTER:
             if process.poll() is not None:
                 raise QuarkmedError(f"the run that was to be killed ended by itself (exit code {process.returncode})")
+            if time.monotonic() > latest:
+                raise QuarkmedError(f"the run that was to be killed recorded fewer than {KILLED_AFTER} steps in {TIMEOUT_SECONDS} s")
             time.sleep(0.01)
-        process.send_signal(signal.SIGKILL)
-    finally:
-        process.kill()
-        process.wait()
     if runs.recorded_steps(name) >= steps:
         raise QuarkmedError("the run that was to be killed was faster than the kill")
     _train(recipe)

@@ -18,7 +18,7 @@ from components.generation.prefill import prefill_prompts
 from components.generation.row_layout import RowLayout
 from components.generation.sampler import SamplingOptions
 from components.generation.step_graph import StepGraph, attended
-from components.modeling.attention import turned_heads
+from components.modeling.attention import turned_queries_and_keys
 from components.modeling.forward import attention_output, feed_forward, final_norm, project_heads, rotary_tables
 from components.modeling.weights import DecoderWeights
 
@@ -141,7 +141,7 @@ class Decoding:
         hidden = weights.embedding.index_select(0, tokens)
         for layer, cache in zip(weights.layers, self.caches, strict=True):
             joined = project_heads(hidden, layer, weights)
-            heads, _, _ = turned_heads(joined, layer.head_norms, cosine, sine, weights.shape)
+            heads = turned_queries_and_keys(joined, layer.head_norms, cosine, sine, weights.shape)
             cache.put(heads[:, weights.shape.heads :], joined[:, -weights.shape.key_value_heads :], step)
             seen = attend_two_parts(heads, cache, filled=filled, layout=self.layout, mask=self.mask, own_mask=own_mask)
             hidden = hidden + attention_output(seen, layer)

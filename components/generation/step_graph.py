@@ -6,6 +6,7 @@ anew each time, which is how the tests reach it; `make bench NAME=gpu_check` com
 """
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator
 
 import torch
@@ -51,15 +52,21 @@ class StepGraph:
 
     def _record(self) -> None:
         with _unique_writes():
-            beside = torch.cuda.Stream()
+            beside = _warm_up_stream(self._place.device)
             beside.wait_stream(torch.cuda.current_stream())
             with torch.cuda.stream(beside):
                 for _ in range(WARM_UPS):
                     self._run()
             torch.cuda.current_stream().wait_stream(beside)
             self._graph = torch.cuda.CUDAGraph()
-            with torch.cuda.graph(self._graph):
+            with torch.cuda.graph(self._graph, capture_error_mode="thread_local"):  # another thread may be writing a checkpoint
                 self._hidden_RD = self._run()
+
+
+@functools.cache
+def _warm_up_stream(device: torch.device) -> "torch.cuda.Stream":
+    """Return one stream a device: cuBLAS keeps a workspace for each it has seen."""
+    return torch.cuda.Stream(device)
 
 
 @contextlib.contextmanager

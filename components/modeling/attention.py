@@ -59,13 +59,18 @@ def turned_heads(
     joined: Tensor, norm_weights: Tensor | None, cosine: Tensor, sine: Tensor, shape: HeadShape, *, out: Tensor | None = None
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
     """Return scaled queries and keys, normed and rotated, (T, H + K, D), in `out`; and the norm's x̂ and scale. No gradient is recorded."""
-    if joined.is_cuda:
-        return fused_gpu.turned_alone(joined, norm_weights, cosine, sine, shape.epsilon, shape.key_value_heads), None, None
     raw, normed, scale = joined[:, : -shape.key_value_heads], None, None
     if norm_weights is not None:
         normed, scale = normalise_forward(raw, shape.epsilon)
         raw = normed * norm_weights
     return rotate(raw, cosine, sine, out=out), normed, scale
+
+
+def turned_queries_and_keys(joined: Tensor, norm_weights: Tensor | None, cosine: Tensor, sine: Tensor, shape: HeadShape) -> Tensor:
+    """Return scaled queries and keys, normed and rotated, (T, H + K, D). No gradient is recorded."""
+    if joined.is_cuda:
+        return fused_gpu.turned_alone(joined, norm_weights, cosine, sine, shape.epsilon, shape.key_value_heads)
+    return turned_heads(joined, norm_weights, cosine, sine, shape)[0]
 
 
 def rotated_heads(

@@ -4,16 +4,19 @@ A GPU spends most of a layer's time between its products: each elementwise opera
 Compiled, a chain of them reads and writes them once in all.
 
 Equal runs give equal bits, however they were cut by kills: kernels are chosen by rule, not by timing, and each is compiled
-for any number of tokens on a sample of always the same size, so that it does not depend on which batch came first.
-Triton builds its launchers with a C compiler; without one the functions run uncompiled, and that is said once.
+for any number of tokens from two on, on a sample of always the same size, so that it does not depend on which batch came
+first. More kernels of a function than `RECOMPILE_LIMIT` are an error: torch would go on uncompiled in silence. Triton builds
+its launchers with a C compiler and Python's headers; without them the functions run uncompiled, and that is said once.
 """
 
 import functools
 import inspect
 import os
 import shutil
+import sysconfig
 import warnings
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -22,8 +25,8 @@ from torch import Tensor
 SAMPLE_TOKENS = 8192  # of the sample that a kernel is compiled on
 RECOMPILE_LIMIT = 64  # kernels of one function: number types, models' widths
 NO_COMPILER = (
-    "no C compiler is here (cc, gcc or clang on the PATH, or CC), which Triton needs: elementwise operations run one by one on the GPU, "
-    "and training takes up to twice the time"
+    "no C compiler (CC, or gcc or clang on the PATH) or no Python.h is here, which Triton needs: elementwise operations run one by one on the "
+    "GPU, and training is slower"
 )
 
 
@@ -61,7 +64,8 @@ def compiled_on_gpu(*by_token: str) -> Callable[[Callable[..., Any]], Callable[.
 @functools.cache
 def has_compiler() -> bool:
     """Say whether what the compiled functions need is here; warn, once, where it is not."""
-    is_here = any(shutil.which(name) for name in (os.environ.get("CC", "cc"), "gcc", "clang"))
+    compiler = shutil.which(os.environ["CC"]) if "CC" in os.environ else shutil.which("gcc") or shutil.which("clang")
+    is_here = compiler is not None and (Path(sysconfig.get_paths()["include"]) / "Python.h").is_file()
     if not is_here:
         warnings.warn(NO_COMPILER, stacklevel=2)
     return is_here
@@ -72,7 +76,7 @@ def _compiled(function: Callable[..., Any]) -> Callable[..., Any]:
     import torch._dynamo
 
     torch._dynamo.config.recompile_limit = max(RECOMPILE_LIMIT, torch._dynamo.config.recompile_limit)
-    return torch.compile(function, dynamic=False, options={"deterministic": True})
+    return torch.compile(function, fullgraph=True, dynamic=False, options={"deterministic": True})
 
 
 def _kind(part: Any, *, is_by_token: bool) -> Any:

@@ -92,9 +92,9 @@ def _turned(joined: Tensor, norm_weights: Tensor | None, cosine: Tensor, sine: T
 
 @compiled_on_gpu("grad", "joined", "cosine", "sine")
 def _turned_backward(
-    grad: Tensor, joined: Tensor, norm_weights: Tensor | None, cosine: Tensor, sine: Tensor, epsilon: float, key_value_heads: int
+    grad: Tensor, joined: Tensor, norm_weights: Tensor | None, cosine: Tensor, sine: Tensor, epsilon: float, key_value_heads: int, are_norms_tuned: bool
 ) -> tuple[Tensor, Tensor | None]:
-    """Return the gradients of `joined` and, token by token, of the norms' weights.
+    """Return the gradients of `joined` and, token by token, of the norms' weights where they are tuned.
 
     Their sum over tokens is not taken here: how a compiled sum is cut depends on its length, and the length is a variable.
     """
@@ -105,7 +105,8 @@ def _turned_backward(
     if norm_weights is not None:
         raw = joined[:, :-key_value_heads].float()
         scale = _scale(raw, epsilon)
-        grad_weights = (grad_turned * raw * scale).to(joined.dtype)
+        if are_norms_tuned:
+            grad_weights = (grad_turned * raw * scale).to(joined.dtype)
         grad_turned = _unnormed(grad_turned * norm_weights.float(), raw * scale, scale)
     return torch.cat([grad_turned.to(joined.dtype), grad[:, -key_value_heads:]], dim=1), grad_weights
 
@@ -163,5 +164,5 @@ class _TurnHeads(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad):  # type: ignore[no-untyped-def]
-        grad_joined, by_token = _turned_backward(grad, *ctx.saved_tensors, *ctx.numbers)
+        grad_joined, by_token = _turned_backward(grad, *ctx.saved_tensors, *ctx.numbers, ctx.needs_input_grad[1])
         return grad_joined, None if by_token is None else by_token.sum(dim=0, dtype=torch.float32).to(by_token.dtype), None, None, None, None

@@ -82,23 +82,29 @@ class AttentionPlan:
     flash: FlashLayout | None = None  # of the segments, on a GPU
     layouts: "dict[tuple[int, int], HeadLayout]" = field(default_factory=dict, compare=False)  # by heads; made once a plan
 
-    def on(self, device: torch.device) -> "AttentionPlan":
-        """Return the plan for a device; its blocks, which few passes on a GPU read, stay where they are."""
-        flash = FlashLayout.of(self.segments, self.kept, device=device) if device.type == "cuda" else None
+    def on(self, device: torch.device, *, flash: FlashLayout | None = None) -> "AttentionPlan":
+        """Return the plan for a device; its blocks, which few passes on a GPU read, stay where they are.
+
+        Args:
+            flash: the layout of the same segments, where it has been made.
+        """
+        if device.type == "cuda":
+            kept = None if self.kept is None else self.kept.to(device)
+            flash = (flash or FlashLayout.of(self.segments, device=device)).keeping(kept)
         return replace(self, unpad_Q=self.unpad_Q.to(device), flash=flash)
 
 
 @dataclass(frozen=True)
 class ReadTokens:
-    """The tokens whose final hidden state is asked for: for them alone the last layer attends and is finished."""
+    """The tokens whose final hidden state is asked for: for them alone the last layer attends (flash attention: for all) and is finished."""
 
     tokens_W: Tensor  # int64, ascending, each once
     places_A: Tensor  # int64: where each token asked for lies among them
     attention: AttentionPlan  # of these queries
 
-    def on(self, device: torch.device) -> "ReadTokens":
-        """Return the tokens on a device."""
-        return ReadTokens(self.tokens_W.to(device), self.places_A.to(device), self.attention.on(device))
+    def on(self, device: torch.device, *, flash: FlashLayout | None) -> "ReadTokens":
+        """Return the tokens on a device; `flash`: see `AttentionPlan.on`."""
+        return ReadTokens(self.tokens_W.to(device), self.places_A.to(device), self.attention.on(device, flash=flash))
 
 
 @dataclass(frozen=True)
@@ -128,5 +134,6 @@ class PackedBatch:
         """Return the batch on a device: itself where it lies there."""
         if self.ids_T.device == device:
             return self
-        read = None if self.read is None else self.read.on(device)
-        return replace(self, ids_T=self.ids_T.to(device), positions_T=self.positions_T.to(device), attention=self.attention.on(device), read=read)
+        attention = self.attention.on(device)
+        read = None if self.read is None else self.read.on(device, flash=attention.flash)
+        return replace(self, ids_T=self.ids_T.to(device), positions_T=self.positions_T.to(device), attention=attention, read=read)

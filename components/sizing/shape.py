@@ -83,7 +83,7 @@ class DecoderShape:
         Args: each a number, or arrays of one length for as many passes at once.
             tokens: tokens passed.
             headed: tokens whose logits are computed.
-            seen: (query, key) pairs attended, over all tokens (in the last layer too, which attends for those read alone).
+            seen: (query, key) pairs attended, over all tokens (in the last layer too, which on a processor attends for those read alone).
             read: tokens whose final state is used; None: all.
         """
         unread = 0.0 if read is None else 2.0 * self.finishing * (tokens - read)

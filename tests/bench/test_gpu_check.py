@@ -6,11 +6,13 @@ import math
 import os
 import xml.etree.ElementTree as ElementTree
 
+import psutil
 import pytest
 import torch
 
 from bench.curves import write_curves
 from bench.gpu_check import __main__ as command
+from bench.gpu_check import whole_runs
 from bench.gpu_check.agreement import against_transformers, gradients_against_processor, random_ids
 from bench.gpu_check.checks import Check
 from bench.gpu_check.outcome import Outcome, store_outcome
@@ -55,14 +57,29 @@ def test_a_rehearsal_runs_everything_and_a_device_agrees_with_itself_and_repeats
 @pytest.mark.slow  # starts four processes that import torch
 def test_a_killed_run_goes_on_and_a_strategy_ends_with_the_same_weights(tiny_model, tiny_tokenizer, tmp_path):
     checks = check_whole_runs(tiny_model, tiny_tokenizer, REHEARSAL, tmp_path, processes=1)
-    assert [(check.is_ok, check.value) for check in checks] == [(True, 0.0), (True, 0.0)], checks
+    assert [(check.is_ok, check.value) for check in checks] == [(True, 0.0)] * 3, checks
 
 
 @pytest.mark.slow
 def test_a_run_that_fails_is_a_failed_check_with_its_words(tiny_model, tiny_tokenizer, tmp_path):
     wrong = dataclasses.replace(REHEARSAL, strategies={"nonsense": {"strategy": "nonsense"}})
-    whole, ranked = check_whole_runs(tiny_model, tiny_tokenizer, wrong, tmp_path, processes=1)
-    assert whole.is_ok and not ranked.is_ok and "engine.strategy" in ranked.name
+    *pairs, ranked = check_whole_runs(tiny_model, tiny_tokenizer, wrong, tmp_path, processes=1)
+    assert all(pair.is_ok for pair in pairs) and not ranked.is_ok and "engine.strategy" in ranked.name
+
+
+def test_a_run_that_hangs_is_a_failed_check_and_leaves_no_process(tiny_model, tiny_tokenizer, tmp_path, monkeypatch):
+    numbers = tmp_path / "numbers"
+    script = f"echo $$ >> {numbers}; sleep 600 & echo $! >> {numbers}; wait"  # a process and one that it starts, as torchrun does
+    monkeypatch.setattr(whole_runs, "_command", lambda recipe, processes: ["bash", "-c", script])
+    monkeypatch.setattr(whole_runs, "TIMEOUT_SECONDS", 1)
+    checks = check_whole_runs(tiny_model, tiny_tokenizer, REHEARSAL, tmp_path, processes=1)
+    assert len(checks) == 3 and not any(check.is_ok for check in checks) and all("1 s" in check.name for check in checks)
+    started = [int(line) for line in numbers.read_text().split()]
+    assert len(started) >= 10 and not any(_is_running(number) for number in started)
+
+
+def _is_running(number: int) -> bool:
+    return psutil.pid_exists(number) and psutil.Process(number).status() != psutil.STATUS_ZOMBIE
 
 
 def test_a_device_that_computes_something_else_is_found(tiny_model):
@@ -92,7 +109,7 @@ def test_growth_is_measured_over_that_of_the_operations():
 
 def test_what_was_found_is_stored_with_a_plot(tmp_path):
     costs = [ContextCost(512, 2e-9, 1e-9, 2e-9, 1e-9, 3e-9, 1e-9), ContextCost(8192, 6e-9, 1.5e-9, 6e-9, 2e-9, 6e-9, 4e-9)]
-    outcome = Outcome("a device", DeviceSpeed(9e14, 3e12), [Check("c", 2.0, 1.0)], [Rate("sampling", 1000.0, 0.25)], {"sampling": 400.0}, costs, 12.0, has_vllm=False)
+    outcome = Outcome("a device", DeviceSpeed(9e14, 3e12), [Check("c", 2.0, 1.0)], [Rate("sampling", 1000.0, 0.25)], {"sampling": 400.0}, costs, 12.0, has_vllm=False, plan=REHEARSAL)
     path = store_outcome(outcome, tmp_path)
     summary = outcome.summary()
     assert (summary["is_ok"], summary["failed"], summary["roofline_sampling"], summary["peak_teraflops"]) == (False, ["c"], 0.25, 900.0)

@@ -1,21 +1,26 @@
-"""What a bench says of the code it ran."""
+"""What is measured on a processor is measured there on a machine with GPUs too."""
 
-import subprocess
+import importlib
+import os
 
-from bench.machine import git_state
+import pytest
 
+from components.errors import DataError
 
-def test_stored_results_leave_a_tree_clean_and_code_does_not(tmp_path):
-    git = ["git", "-C", str(tmp_path), "-c", "user.name=test", "-c", "user.email=test@localhost"]
-    (tmp_path / "code.py").write_text("a = 1\n")
-    for command in (["init", "-q"], ["add", "-A"], ["commit", "-qm", "start"]):
-        subprocess.run([*git, *command], check=True)
-    (tmp_path / "bench" / "results").mkdir(parents=True)
-    (tmp_path / "bench" / "results" / "training.json").write_text("{}")
-    assert git_state(tmp_path).is_clean
-    (tmp_path / "code.py").write_text("a = 2\n")
-    assert not git_state(tmp_path).is_clean
+REACHED = {"training": "bench.training.bench.run_bench", "parity": "bench.parity.__main__.compare", "samples": "bench.samples.measuring.measure"}
 
 
-def test_outside_git_neither_commit_nor_state_is_known(tmp_path):
-    assert git_state(tmp_path).sha is None and git_state(tmp_path).is_clean is None
+@pytest.mark.parametrize("name", sorted(REACHED))
+def test_a_bench_of_the_processor_keeps_gpus_out(name, monkeypatch):
+    seen = []
+
+    def measured(*_, **__):
+        seen.append(os.environ["CUDA_VISIBLE_DEVICES"])
+        raise DataError("enough seen")
+
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "0")
+    monkeypatch.setattr("sys.argv", [f"bench.{name}", "--quick"])
+    monkeypatch.setattr(REACHED[name], measured)
+    monkeypatch.setattr("components.launch.torch_setup.prepare_torch", lambda threads: None)
+    assert importlib.import_module(f"bench.{name}.__main__").main() == 2
+    assert seen == [""]

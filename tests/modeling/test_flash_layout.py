@@ -17,7 +17,7 @@ def _tree():
 
 
 def test_a_trees_keys_are_its_prompts_and_then_its_own():
-    layout = FlashLayout.of(_tree().attention.segments, None, device=HERE)
+    layout = FlashLayout.of(_tree().attention.segments, device=HERE)
     assert layout.query_ends.tolist() == [0, 3, 5, 7, 10, 11]  # prompts of 3 and 2 tokens; answers of 2, 3 and 1, the empty one left out
     assert layout.key_ends.tolist() == [0, 3, 5, 10, 16, 19]
     assert layout.keys.tolist() == [0, 1, 2, 3, 4, 0, 1, 2, 5, 6, 0, 1, 2, 7, 8, 9, 3, 4, 10]
@@ -25,7 +25,7 @@ def test_a_trees_keys_are_its_prompts_and_then_its_own():
 
 
 def test_sequences_need_no_gather():
-    layout = FlashLayout.of(pack_sequences([[1, 2], [3, 4, 5]]).attention.segments, None, device=HERE)
+    layout = FlashLayout.of(pack_sequences([[1, 2], [3, 4, 5]]).attention.segments, device=HERE)
     assert layout.keys is None and layout.query_ends.tolist() == layout.key_ends.tolist() == [0, 2, 5]
 
 
@@ -42,7 +42,7 @@ def test_values_and_gradients_are_those_of_padded_blocks(monkeypatch, plain_varl
     found = []
     for attend in (
         lambda leaf, weights: attend_packed(leaf, weights, cosine=angles.cos(), sine=angles.sin(), shape=SHAPE, plan=plan),
-        lambda leaf, weights: _attend_flash(leaf, weights, angles.cos(), angles.sin(), SHAPE, FlashLayout.of(plan.segments, plan.kept, device=HERE)),
+        lambda leaf, weights: _attend_flash(leaf, weights, angles.cos(), angles.sin(), SHAPE, FlashLayout.of(plan.segments, device=HERE).keeping(plan.kept)),
     ):
         leaves = [joined.clone().requires_grad_(), norms.clone().requires_grad_()]
         output = attend(*leaves)

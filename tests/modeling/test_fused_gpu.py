@@ -1,8 +1,11 @@
 """A GPU's forms of the elementwise parts, run here uncompiled, against the processor's; and what compiling needs."""
 
+import warnings
+
 import pytest
 import torch
 from torch.nn import functional
+from torch.overrides import TorchFunctionMode
 
 from components.modeling import compiled, fused, fused_gpu
 from components.modeling.attention import HeadShape, rotated_heads
@@ -68,11 +71,81 @@ def test_on_a_processor_nothing_is_compiled(monkeypatch):
     fused_gpu.gated_silu(torch.randn(3, 4))
 
 
+class OnGpu(TorchFunctionMode):
+    """Every tensor says that it lies on a GPU."""
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        return True if func == torch.Tensor.is_cuda.__get__ else func(*args, **(kwargs or {}))
+
+
+def test_a_kind_is_compiled_once_on_a_sample_of_its_own_and_serves_any_length(monkeypatch):
+    calls = []
+
+    @compiled.compiled_on_gpu("rows", "others")
+    def added(rows, column, others, number):
+        return rows + column * others * number
+
+    def recorder(function):
+        return lambda *given: calls.append([tuple(part.shape) for part in given[:3]]) or function(*given)
+
+    monkeypatch.setattr(compiled, "has_compiler", lambda: True)
+    monkeypatch.setattr(compiled, "_compiled", recorder)
+    sample = [(compiled.SAMPLE_TOKENS, 4), (4,), (compiled.SAMPLE_TOKENS, 1)]
+    column = torch.arange(4.0)
+    with OnGpu():
+        for length in (3, 7, 3):
+            rows, others = torch.randn(4, length).t(), torch.randn(length, 1)
+            assert torch.equal(added(rows, column, others, 2), rows + column * others * 2)
+        assert calls == [sample, *([(length, 4), (4,), (length, 1)] for length in (3, 7, 3))]
+        calls.clear()
+        added(rows.double(), column, others, 2)  # other kinds: a number type, a number that is none of the tokens', the mode
+        added(rows, column, others, 3)
+        mode = torch.get_deterministic_debug_mode()
+        torch.set_deterministic_debug_mode("default" if mode else "error")
+        added(rows, column, others, 2)
+        torch.set_deterministic_debug_mode(mode)
+        added(rows, column, others, 2)  # known
+    assert [shapes == sample for shapes in calls] == [True, False, True, False, True, False, False]
+
+
+def test_compiled_forms_get_plain_contiguous_tensors(monkeypatch):
+    seen = []
+    monkeypatch.setattr(compiled, "has_compiler", lambda: True)
+    monkeypatch.setattr(compiled, "_compiled", lambda function: lambda *given: seen.extend(given) or function(*given))
+    with OnGpu(), torch.no_grad():
+        fused_gpu._gated(torch.randn(6, 4, requires_grad=True).t())
+    assert all(part.is_contiguous() and not part.requires_grad for part in seen) and len(seen) == 2
+
+
+@pytest.mark.parametrize(
+    ("programs", "environment", "is_enough"),
+    [(("gcc",), {}, True), (("clang",), {}, True), (("cc",), {}, False), (("gcc",), {"CC": "absent"}, False), (("mine",), {"CC": "mine"}, True)],
+)
+def test_what_triton_takes_for_a_c_compiler(monkeypatch, tmp_path, programs, environment, is_enough):
+    for program in programs:
+        (tmp_path / program).touch(mode=0o755)
+    (tmp_path / "Python.h").touch()
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.setattr(compiled.sysconfig, "get_paths", lambda: {"include": str(tmp_path)})
+    monkeypatch.delenv("CC", raising=False)
+    for name, value in environment.items():
+        monkeypatch.setenv(name, value)
+    compiled.has_compiler.cache_clear()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert compiled.has_compiler() is is_enough
+    (tmp_path / "Python.h").unlink()
+    compiled.has_compiler.cache_clear()
+    with pytest.warns(UserWarning, match=r"no Python\.h"):
+        assert not compiled.has_compiler()
+    compiled.has_compiler.cache_clear()
+
+
 def test_without_a_c_compiler_it_is_said_once(monkeypatch, tmp_path):
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CC", raising=False)
     compiled.has_compiler.cache_clear()
-    with pytest.warns(UserWarning, match="no C compiler is here") as said:
+    with pytest.warns(UserWarning, match="no C compiler") as said:
         assert [compiled.has_compiler(), compiled.has_compiler()] == [False, False]
     assert len(said) == 1
     compiled.has_compiler.cache_clear()

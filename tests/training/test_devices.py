@@ -11,6 +11,7 @@ import torch
 from torch.overrides import TorchFunctionMode
 from torch.utils._device import _device_constructors
 from torch.utils._pytree import tree_leaves, tree_map
+from transformers import AutoModelForCausalLM, LlamaConfig, Qwen2Config
 
 from components.conversations import Message, PreferencePair
 from components.generation.native_sampler import NativeSampler
@@ -109,6 +110,7 @@ class PretendedGpu(TorchFunctionMode):
 def gpu(monkeypatch, plain_varlen_attn):
     """A GPU's own kernels, streams and graphs are not there to be pretended: the same is computed without them."""
     monkeypatch.setattr(compiled, "has_compiler", lambda: False)
+    monkeypatch.setattr("components.modeling.precision.has_fast_bfloat16", lambda: True)
     monkeypatch.setattr(StepGraph, "_record", lambda self: None)
     monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", plain_varlen_attn)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
@@ -157,6 +159,22 @@ def test_a_policy_run_and_its_resume_stay_on_the_device(gpu, tiny_model, tiny_to
                 checkpoints=CheckpointFolder(tmp_path / "checkpoints", key="k"), measure=lambda model: 1.0,
             )  # fmt: skip
         assert result.steps == 2
+
+
+@pytest.mark.parametrize("family", [Qwen2Config, LlamaConfig])
+def test_other_families_attend_by_flash_on_the_device(gpu, family):
+    shape = {"vocab_size": 512, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 4, "num_key_value_heads": 2, "intermediate_size": 48}
+    model = AutoModelForCausalLM.from_config(family(**shape, tie_word_embeddings=True), dtype=torch.float32)
+    gradients = []
+    for precision in ("float32", "bfloat16"):
+        model.zero_grad(set_to_none=True)
+        with gpu:
+            tree = pack_trees([[5, 9, 40], [7, 8]], [[[45, 46], [47, 48, 49]], [[11]]])
+            predictors, targets = answer_targets(tree, answers_per_prompt=[2, 1])
+            token_logprobs(model, read_at(tree, predictors), targets, precision=precision)[0].sum().backward()
+        gradients.append(torch.cat([parameter.grad.flatten() for parameter in model.parameters()]))
+    exact, rounded = gradients
+    assert 0 < (exact - rounded).norm() < 0.02 * exact.norm()  # bfloat16 holds 8 bits
 
 
 def test_preference_tunings_and_their_resumes_stay_on_the_device(gpu, tiny_model, tiny_tokenizer, tmp_path):
