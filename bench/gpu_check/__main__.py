@@ -80,7 +80,7 @@ def check(project: Path, plan: "Plan", device: "torch.device") -> "Outcome":
     peak = peak_memory_gigabytes()
     plain = {"supervised steps": training_rate(large, plan, vocabulary=len(tokenizer)), "sampling": sampling_rate(large, plan, vocabulary=len(tokenizer))}
     if device.type == "cuda":  # on a processor the contexts are too short to say anything
-        checks += [limited(f"cost of {name} grows with context as its operations do", growth(costs, kind), by=f"growth of {by}") for name, kind, by in (("supervised tuning", "train", "training"), ("decoding", "decode", "decoding"))]
+        checks += [limited(f"cost of {name} grows with context as its operations do", growth(costs, kind), by=f"{kind} growth") for name, kind in (("supervised tuning", "train"), ("decoding", "decode"))]
         del large
         torch.cuda.empty_cache()
     if plan.run_steps:

@@ -19,8 +19,8 @@ LIMITS = {
     "run weights": 1e-5,  # a hundredth of a step, where gradients nearly cancel
     "vllm float32": 1e-3,  # nats, the largest of the probes' tokens
     "vllm bfloat16": 0.25,
-    "growth of decoding": 1.25,  # of seconds a token from the shortest context to the longest, over that of the reads
-    "growth of training": 1.6,  # the same over the operations: FlashAttention 2 multiplies more slowly than Hopper's plain products (1.45 on an H100)
+    "decode growth": 1.25,  # of seconds a token from the shortest context to the longest, over that of the reads
+    "train growth": 1.6,  # the same over the operations: FlashAttention 2 multiplies more slowly than Hopper's plain products (1.45 on an H100)
 }
 
 

@@ -23,8 +23,6 @@ def normalise(hidden_TD: Tensor, *, epsilon: float, dtype: torch.dtype) -> Tenso
 
 def gated_silu(gate_up: Tensor) -> Tensor:
     """Return silu(gate) · up of (tokens, 2 · intermediate) (arXiv:2002.05202)."""
-    if gate_up.is_cuda:
-        return fused_gpu.gated_silu(gate_up)
     return _GatedSilu.apply(gate_up) if torch.is_grad_enabled() else _gated(gate_up)
 
 
@@ -65,8 +63,21 @@ def normalise_forward(values: Tensor, epsilon: float) -> tuple[Tensor, Tensor]:
 
 
 def _gated(gate_up: Tensor) -> Tensor:
+    if gate_up.is_cuda:
+        return fused_gpu.gated(gate_up)
     gate, up = gate_up.chunk(2, dim=-1)
     return functional.silu(gate).mul_(up)
+
+
+def _gated_backward(grad: Tensor, gate_up: Tensor) -> Tensor:
+    if gate_up.is_cuda:
+        return fused_gpu.gated_backward(grad, gate_up)
+    gate, up = gate_up.chunk(2, dim=-1)
+    result = torch.empty_like(gate_up)
+    grad_gate, grad_up = result.chunk(2, dim=-1)
+    torch.mul(functional.silu(gate), grad, out=grad_up)
+    torch.ops.aten.silu_backward.grad_input(grad * up, gate, grad_input=grad_gate)
+    return result
 
 
 class _Normalise(torch.autograd.Function):
@@ -90,10 +101,4 @@ class _GatedSilu(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, grad):  # type: ignore[no-untyped-def]
-        (gate_up,) = ctx.saved_tensors
-        gate, up = gate_up.chunk(2, dim=-1)
-        result = torch.empty_like(gate_up)
-        grad_gate, grad_up = result.chunk(2, dim=-1)
-        torch.mul(functional.silu(gate), grad, out=grad_up)
-        torch.ops.aten.silu_backward.grad_input(grad * up, gate, grad_input=grad_gate)
-        return result
+        return _gated_backward(grad, *ctx.saved_tensors)

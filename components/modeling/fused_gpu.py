@@ -17,11 +17,6 @@ def normalise(hidden: Tensor, *, epsilon: float, dtype: torch.dtype) -> Tensor:
     return _Normalise.apply(hidden, epsilon, dtype) if torch.is_grad_enabled() else _normalised(hidden, epsilon, dtype)
 
 
-def gated_silu(gate_up: Tensor) -> Tensor:
-    """Do what `fused.gated_silu` does."""
-    return _GatedSilu.apply(gate_up) if torch.is_grad_enabled() else _gated(gate_up)
-
-
 def turn_heads(joined: Tensor, norm_weights: Tensor | None, cosine: Tensor, sine: Tensor, epsilon: float, key_value_heads: int) -> Tensor:
     """Return `joined`, (T, H + 2K, D), with queries and keys normed and rotated; the values, the last K heads, as they are.
 
@@ -60,13 +55,15 @@ def _normalised_backward(grad: Tensor, hidden: Tensor, epsilon: float) -> Tensor
 
 
 @compiled_on_gpu("gate_up")
-def _gated(gate_up: Tensor) -> Tensor:
+def gated(gate_up: Tensor) -> Tensor:
+    """Return silu(gate) · up of (tokens, 2 · intermediate)."""
     gate, up = gate_up.float().chunk(2, dim=-1)
     return (gate * torch.sigmoid(gate) * up).to(gate_up.dtype)
 
 
 @compiled_on_gpu("grad", "gate_up")
-def _gated_backward(grad: Tensor, gate_up: Tensor) -> Tensor:
+def gated_backward(grad: Tensor, gate_up: Tensor) -> Tensor:
+    """Return the gradient of (tokens, 2 · intermediate) from that of `gated`."""
     (gate, up), grad = gate_up.float().chunk(2, dim=-1), grad.float()
     share = torch.sigmoid(gate)
     grad_gate = grad * up * share * (1 + gate * (1 - share))
@@ -76,17 +73,12 @@ def _gated_backward(grad: Tensor, gate_up: Tensor) -> Tensor:
 @compiled_on_gpu("joined", "cosine", "sine")
 def turned_alone(joined: Tensor, norm_weights: Tensor | None, cosine: Tensor, sine: Tensor, epsilon: float, key_value_heads: int) -> Tensor:
     """Return the queries and keys of `turn_heads` without the values, (T, H + K, D); no gradient is recorded."""
-    turning = joined[:, :-key_value_heads].float()
-    if norm_weights is not None:
-        turning = turning * _scale(turning, epsilon) * norm_weights.float()
-    first, second = turning.chunk(2, dim=-1)
-    cosine, sine = cosine.float(), sine.float()
-    return torch.cat([first * cosine - second * sine, second * cosine + first * sine], dim=-1).to(joined.dtype)
+    return _rotated(joined[:, :-key_value_heads], norm_weights, cosine, sine, epsilon)
 
 
 @compiled_on_gpu("joined", "cosine", "sine")
 def _turned(joined: Tensor, norm_weights: Tensor | None, cosine: Tensor, sine: Tensor, epsilon: float, key_value_heads: int) -> Tensor:
-    turned = turned_alone.__wrapped__(joined, norm_weights, cosine, sine, epsilon, key_value_heads)  # type: ignore[attr-defined]
+    turned = _rotated(joined[:, :-key_value_heads], norm_weights, cosine, sine, epsilon)
     return torch.cat([turned, joined[:, -key_value_heads:]], dim=1)
 
 
@@ -109,6 +101,16 @@ def _turned_backward(
             grad_weights = (grad_turned * raw * scale).to(joined.dtype)
         grad_turned = _unnormed(grad_turned * norm_weights.float(), raw * scale, scale)
     return torch.cat([grad_turned.to(joined.dtype), grad[:, -key_value_heads:]], dim=1), grad_weights
+
+
+def _rotated(raw: Tensor, norm_weights: Tensor | None, cosine: Tensor, sine: Tensor, epsilon: float) -> Tensor:
+    """Return queries and keys, normed where there are norms, and rotated."""
+    turning = raw.float()
+    if norm_weights is not None:
+        turning = turning * _scale(turning, epsilon) * norm_weights.float()
+    first, second = turning.chunk(2, dim=-1)
+    cosine, sine = cosine.float(), sine.float()
+    return torch.cat([first * cosine - second * sine, second * cosine + first * sine], dim=-1).to(raw.dtype)
 
 
 def _scale(values: Tensor, epsilon: float) -> Tensor:
@@ -142,17 +144,6 @@ class _Normalise(torch.autograd.Function):
     @staticmethod
     def backward(ctx, grad):  # type: ignore[no-untyped-def]
         return _normalised_backward(grad, *ctx.saved_tensors, ctx.epsilon), None, None
-
-
-class _GatedSilu(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, gate_up):  # type: ignore[no-untyped-def]
-        ctx.save_for_backward(gate_up)
-        return _gated(gate_up)
-
-    @staticmethod
-    def backward(ctx, grad):  # type: ignore[no-untyped-def]
-        return _gated_backward(grad, *ctx.saved_tensors)
 
 
 class _TurnHeads(torch.autograd.Function):

@@ -20,6 +20,7 @@ from bench.gpu_check.plan import REHEARSAL
 from bench.gpu_check.speed import ContextCost, Rate, growth
 from bench.gpu_check.whole_runs import check_whole_runs
 from components.evaluation.report.charts import Series
+from components.generation.process_tree import has_ended
 from components.launch.torch_setup import CACHES, CUBLAS_WORKSPACE
 from components.sizing.machine import DeviceSpeed
 
@@ -79,7 +80,7 @@ def test_a_run_that_hangs_is_a_failed_check_and_leaves_no_process(tiny_model, ti
 
 
 def _is_running(number: int) -> bool:
-    return psutil.pid_exists(number) and psutil.Process(number).status() != psutil.STATUS_ZOMBIE
+    return psutil.pid_exists(number) and not has_ended(psutil.Process(number))
 
 
 def test_a_device_that_computes_something_else_is_found(tiny_model):

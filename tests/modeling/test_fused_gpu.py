@@ -34,8 +34,21 @@ def test_norm():
         assert fused_gpu.normalise(hidden, epsilon=1e-5, dtype=torch.bfloat16).dtype is torch.bfloat16
 
 
+class Gated(torch.autograd.Function):
+    """What `fused.gated_silu` does on a GPU."""
+
+    @staticmethod
+    def forward(ctx, gate_up):
+        ctx.save_for_backward(gate_up)
+        return fused_gpu.gated(gate_up)
+
+    @staticmethod
+    def backward(ctx, grad):
+        return fused_gpu.gated_backward(grad, *ctx.saved_tensors)
+
+
 def test_gated_silu():
-    _assert_equal(fused_gpu.gated_silu, lambda x: functional.silu(x[:, :6]) * x[:, 6:], torch.randn(TOKENS, 12))
+    _assert_equal(Gated.apply, lambda x: functional.silu(x[:, :6]) * x[:, 6:], torch.randn(TOKENS, 12))
 
 
 def test_scaled_columns():
@@ -68,7 +81,7 @@ def test_turned_heads(has_norms):
 def test_on_a_processor_nothing_is_compiled(monkeypatch):
     monkeypatch.setattr(compiled, "_compiled", lambda function: pytest.fail("compiled"))
     fused.gated_silu(torch.randn(3, 4))
-    fused_gpu.gated_silu(torch.randn(3, 4))
+    fused_gpu.gated(torch.randn(3, 4))
 
 
 class OnGpu(TorchFunctionMode):
@@ -113,7 +126,7 @@ def test_compiled_forms_get_plain_contiguous_tensors(monkeypatch):
     monkeypatch.setattr(compiled, "has_compiler", lambda: True)
     monkeypatch.setattr(compiled, "_compiled", lambda function: lambda *given: seen.extend(given) or function(*given))
     with OnGpu(), torch.no_grad():
-        fused_gpu._gated(torch.randn(6, 4, requires_grad=True).t())
+        fused_gpu.gated(torch.randn(6, 4, requires_grad=True).t())
     assert all(part.is_contiguous() and not part.requires_grad for part in seen) and len(seen) == 2
 
 

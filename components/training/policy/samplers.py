@@ -30,19 +30,19 @@ def policy_sampler(
     precision: "Precision",
     vllm: "VllmSettings",
     root: Path,
-    is_recorded: bool | None = None,
+    is_recorded: bool = True,
 ) -> Iterator[Sampler]:
     """Yield the sampler; an engine or a server it needs runs as long as the block.
 
     Args:
         folder: the model's folder, which an engine starts from.
         root: the project's, for the server's interpreter and log.
-        is_recorded: see `NativeSampler`.
+        is_recorded: on a GPU, the native sampler replays steps as CUDA graphs.
     Raises:
         ServiceError: the engine or the server does not start.
     """
     if kind == "native":
-        yield NativeSampler(model, tokenizer, precision=precision, is_recorded=is_recorded)
+        yield NativeSampler(model, tokenizer, precision=precision, is_recorded=None if is_recorded else False)
         return
     from components.generation.vllm_sampler import VllmSampler
 

@@ -60,7 +60,7 @@ def run_policy_stage(
     cases = read_models(context.read(prompts), Case)
     sampler = policy_sampler(
         settings.sampler, model, tokenizer,
-        folder=folder, precision=settings.precision, vllm=context.section("vllm"), root=context.root, is_recorded=None if settings.recorded_steps else False,
+        folder=folder, precision=settings.precision, vllm=context.section("vllm"), root=context.root, is_recorded=settings.recorded_steps,
     )  # fmt: skip
     with sampler as drawing:
         result = optimise_policy(

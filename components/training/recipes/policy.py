@@ -35,7 +35,7 @@ def run(
     prompts = encode_lines(tokenizer, inputs.lines, room=model.config.max_position_embeddings - settings.max_new_tokens)
     drawing = policy_sampler(
         settings.sampler, model, tokenizer, folder=model_folder(Path(recipe.model)), precision=settings.precision, vllm=recipe.vllm, root=Path.cwd(),
-        is_recorded=None if settings.recorded_steps else False,
+        is_recorded=settings.recorded_steps,
     )  # fmt: skip
     with drawing as sampler:
         result = optimise_policy(
