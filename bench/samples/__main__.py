@@ -21,7 +21,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(prog="python -m bench.samples", description="What a GRPO step costs against the answers a prompt, on this processor.")
     parser.add_argument("--quick", action="store_true", help="a smoke run: a tiny model and batch, one turn, nothing stored")
     parser.add_argument("--threads", type=int, default=2, help="threads (default: 2)")
-    parser.add_argument("--precision", default="auto", choices=("auto", "float32", "bfloat16"), help="of products (default: what this processor multiplies faster)")
+    parser.add_argument("--precision", default="auto", choices=("auto", "float32", "bfloat16"), help="of products (default: bfloat16 on a GPU, float32 on a processor)")
     arguments = parser.parse_args()
 
     from bench.machine import keep_gpus_out

@@ -1,11 +1,12 @@
-"""Which number type products are computed in: float32, bfloat16, or `auto`, whichever this processor multiplies faster.
+"""Which number type products are computed in: float32, bfloat16, or `auto`: bfloat16 on a GPU, float32 on any processor.
 
-bfloat16 wins where the hardware has units for it: a GPU, Intel's AMX, AMD's AVX512-BF16. On Intel processors that have
-the AVX512-BF16 instructions alone it loses (Xeon, 2 cores, 2304 × 192 × 1024: float32 324 GFLOP/s, bfloat16 165). There
-`bfloat16` rounds the weights and activations that enter a linear layer to bfloat16 and multiplies them in float32: what
-units for bfloat16 compute, but for a result and gradients that are not rounded (one core, 1614 × 192 × 1024: 4.3 ms with
-the rounding, 7.8 as the processor's own). The choice reads what the processor says of itself, never a clock, so that
-equal machines give equal bytes.
+`auto` does not ask which processor it is, so that a recipe moved to another node trains another model in no more than
+its last bits. Where a processor has units for bfloat16 (Intel's AMX, AMD's AVX512-BF16) `bfloat16` is worth asking for
+from some ten million parameters on. On Intel processors that have the AVX512-BF16 instructions alone they lose (Xeon, 2
+cores, 2304 × 192 × 1024: float32 324 GFLOP/s, bfloat16 165). There `bfloat16` rounds the weights and activations that
+enter a linear layer to bfloat16 and multiplies them in float32: what units for bfloat16 compute, but for a result and
+gradients that are not rounded (one core, 1614 × 192 × 1024: 4.3 ms with the rounding, 7.8 as the processor's own). That
+choice reads what the processor says of itself, never a clock, so that equal machines give equal bytes.
 """
 
 import functools
@@ -24,7 +25,7 @@ def resolve_precision(precision: Precision) -> Literal["float32", "bfloat16"]:
     """Return what `auto` stands for on this machine; the others as they are."""
     if precision != "auto":
         return precision
-    return "bfloat16" if has_fast_bfloat16() else "float32"
+    return "bfloat16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "float32"
 
 
 def dtype_of(precision: Precision) -> torch.dtype:

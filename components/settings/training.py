@@ -70,7 +70,7 @@ class SupervisedSettings(Section):
     checkpoint_every: int = Field(default=50, ge=1, description="steps between checkpoints")
     recompute: bool = Field(default=False, description="compute each layer anew in the backward instead of keeping its activations: less memory, about a third more time")
     spike_limit: float = Field(default=3.0, gt=0, description="nats a loss may exceed the mean of the last 20 steps; above it the run stops as diverged")
-    precision: Precision = Field(default="auto", description="of products; auto: what this processor multiplies faster")
+    precision: Precision = Field(default="auto", description="of products; auto: bfloat16 on a GPU, float32 on a processor")
 
 
 class InstructionsSettings(Section):
@@ -157,7 +157,7 @@ class DirectPreferenceSettings(Section):
     fall_limit: float = Field(
         default=5.0, gt=0, description="nats a token by which a step's preferred answers may be less probable than under the reference; above it the run stops as diverged"
     )
-    precision: Precision = Field(default="auto", description="of products; auto: what this processor multiplies faster")
+    precision: Precision = Field(default="auto", description="of products; auto: bfloat16 on a GPU, float32 on a processor")
 
     @model_validator(mode="after")
     def _smoothing_is_used(self) -> "DirectPreferenceSettings":
@@ -234,7 +234,7 @@ class PolicySettings(Section):
     measured_cases: int = Field(default=400, ge=4, description="validation queries answered at every look")
     micro_tokens: int = Field(default=4096, ge=64, description="tokens in one forward pass at most; on a CPU few enough for its cache")
     recompute: bool = Field(default=False, description="compute each layer anew in the backward instead of keeping its activations: less memory, about a third more time")
-    precision: Precision = Field(default="auto", description="of products; auto: what this processor multiplies faster")
+    precision: Precision = Field(default="auto", description="of products; auto: bfloat16 on a GPU, float32 on a processor")
     kl_limit: float = Field(default=5.0, gt=0, description="mean KL to the reference (nats a token) above which the run stops as diverged")
 
     @model_validator(mode="after")

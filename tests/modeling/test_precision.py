@@ -1,4 +1,4 @@
-"""Which number type `auto` stands for: read off what processors say of themselves."""
+"""Which number type `auto` stands for, and where bfloat16 has units of its own: read off what processors say of themselves."""
 
 import pytest
 import torch
@@ -21,11 +21,24 @@ def test_bfloat16_is_preferred_where_the_processor_has_fast_units_for_it(process
     assert prefers_bfloat16(processor) is expected
 
 
-def test_an_explicit_precision_is_kept_and_auto_is_one_of_them():
-    assert dtype_of("float32") is torch.float32
-    assert dtype_of("bfloat16") is torch.bfloat16
-    assert dtype_of("auto") is dtype_of(resolve_precision("auto"))
-    assert resolve_precision("auto") in ("float32", "bfloat16")
+def test_an_explicit_precision_is_kept():
+    assert (resolve_precision("float32"), dtype_of("float32")) == ("float32", torch.float32)
+    assert (resolve_precision("bfloat16"), dtype_of("bfloat16")) == ("bfloat16", torch.bfloat16)
+
+
+@pytest.mark.parametrize("has_units", [True, False])
+def test_auto_is_float32_on_every_processor_so_that_a_recipe_gives_the_same_model(monkeypatch, has_units):
+    monkeypatch.setattr(precision, "has_fast_bfloat16", lambda: has_units)
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert (resolve_precision("auto"), dtype_of("auto")) == ("float32", torch.float32)
+    assert products_in("auto") == Products(torch.float32)
+
+
+@pytest.mark.parametrize(("is_supported", "expected"), [(True, "bfloat16"), (False, "float32")])
+def test_auto_is_bfloat16_on_a_gpu_that_has_it(monkeypatch, is_supported, expected):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda: is_supported)
+    assert resolve_precision("auto") == expected
 
 
 @pytest.mark.parametrize(
