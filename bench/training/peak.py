@@ -66,6 +66,6 @@ def peak_shares(place: Place) -> list[PeakShare]:
     for name in PRECISIONS:
         model = place.load("plain")
         seconds = sorted(sft_turn(model, examples, batch=plan.sft_batch, precision=name)["seconds"] for _ in range(plan.pairs))  # type: ignore[arg-type]
-        own = str(products_in(name).dtype).removeprefix("torch.")  # type: ignore[arg-type]
+        own = str(products_in(name).multiplied).removeprefix("torch.")  # type: ignore[arg-type]
         shares.append(PeakShare(name, 1e-9 * flops / seconds[len(seconds) // 2], peaks[own], max(peaks.values())))
     return shares

@@ -10,7 +10,6 @@ from functools import partial
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 
 from components.generation.drawing import draw_tokens
 from components.generation.key_value_cache import LayerCache, attend_two_parts
@@ -100,7 +99,7 @@ class Decoding:
 
     def _draw(self, step: int) -> tuple[Tensor, Tensor]:
         """Return each row's next token and its log-probability at the sampling temperature."""
-        logits_RV = functional.linear(self.weights.products.operand(self.hidden), self.head_VD).float()
+        logits_RV = self.weights.products.linear(self.hidden, self.head_VD).float()
         return draw_tokens(logits_RV, self.numbers[:, step].index_select(0, self.row), temperature=self.options.temperature)
 
     def _compact(self, tokens: Tensor, *, filled: int) -> Tensor:

@@ -13,7 +13,6 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.nn import functional
 from torch.utils.checkpoint import checkpoint
 
 from components.modeling.adapters import LowRank
@@ -114,6 +113,5 @@ def feed_forward(hidden_TD: Tensor, layer: LayerWeights, weights: DecoderWeights
 
 def _multiply(values: Tensor, matrix: Tensor, change: LowRank | None, *, products: Products, bias: Tensor | None = None) -> Tensor:
     """Return values · matrixᵀ, a low-rank change of the matrix added as two thin products."""
-    values = products.operand(values)
-    product = functional.linear(values, matrix, bias)
-    return product if change is None else product + functional.linear(products.operand(functional.linear(values, change.down)), change.up)
+    product = products.linear(values, matrix, bias)
+    return product if change is None else product + products.linear(products.linear(values, change.down), change.up)

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional
 
+from components.modeling.even_rows import even_rows
 from components.modeling.precision import Precision, products_in
 
 if TYPE_CHECKING:
@@ -60,7 +61,14 @@ def head_logprobs(
 ) -> tuple[Tensor, Tensor]:
     """Do `logprobs_and_entropy` with the head's weight, (vocabulary, hidden)."""
     products = products_in(precision)
-    return _SelectedLogprobs.apply(products.operand(hidden_TD), products.operand(weight_VD), targets_T, temperature, with_entropy)
+    hidden_TD, head_VD = products.operand(hidden_TD), products.operand(weight_VD)
+    if products.units is None:
+        return _SelectedLogprobs.apply(hidden_TD, head_VD, targets_T, temperature, with_entropy)
+    tokens = len(targets_T)
+    more = even_rows(tokens) - tokens
+    filled = functional.pad(hidden_TD, (0, 0, 0, more)), functional.pad(targets_T, (0, more))
+    logprobs_T, entropy_T = _SelectedLogprobs.apply(filled[0], head_VD, filled[1], temperature, with_entropy)
+    return logprobs_T[:tokens], entropy_T[:tokens]
 
 
 class _SelectedLogprobs(torch.autograd.Function):

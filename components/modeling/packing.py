@@ -12,8 +12,8 @@ from torch import Tensor
 
 from components.modeling.packed_batch import AttentionBlock, AttentionPlan, PackedBatch, Segment
 
-BLOCK_SLACK = 1.5  # a block's longest segment over its shortest: above it, padding costs more than one call more
-BLOCK_MINIMUM = 12  # segments a block holds before it is cut for slack
+BLOCK_SLACK = 1.35  # a block's longest segment over its shortest: above it, padding costs more than one call more
+BLOCK_MINIMUM = 3  # segments a block holds before it is cut for slack
 
 
 def pack_sequences(sequences: Sequence[Sequence[int]]) -> PackedBatch:

@@ -1,12 +1,12 @@
 """Which number type products are computed in: float32, bfloat16, or `auto`: bfloat16 on a GPU, float32 on any processor.
 
 `auto` does not ask which processor it is, so that a recipe moved to another node trains another model in no more than
-its last bits. Where a processor has units for bfloat16 (Intel's AMX, AMD's AVX512-BF16) `bfloat16` is worth asking for
-from some ten million parameters on. On Intel processors that have the AVX512-BF16 instructions alone they lose (Xeon, 2
-cores, 2304 × 192 × 1024: float32 324 GFLOP/s, bfloat16 165). There `bfloat16` rounds the weights and activations that
-enter a linear layer to bfloat16 and multiplies them in float32: what units for bfloat16 compute, but for a result and
-gradients that are not rounded (one core, 1614 × 192 × 1024: 4.3 ms with the rounding, 7.8 as the processor's own). That
-choice reads what the processor says of itself, never a clock, so that equal machines give equal bytes.
+its last bits. `bfloat16` on a processor keeps activations float32 and rounds what enters a linear layer. Where there are
+units for bfloat16 (Intel's AMX, AMD's AVX512-BF16) they multiply it, and their results are rounded too (even_rows.py). On
+Intel processors that have the AVX512-BF16 instructions alone these lose (Xeon, 2 cores, 2304 × 192 × 1024: float32 324
+GFLOP/s, bfloat16 165); there rounded operands are multiplied in float32 (one core, 1614 × 192 × 1024: 4.3 ms with the
+rounding, 7.8 as the processor's own). That choice reads what the processor says of itself, never a clock, so that equal
+machines give equal bytes.
 """
 
 import functools
@@ -15,7 +15,9 @@ from typing import Literal
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
+from components.modeling.even_rows import even_linear
 from components.settings.training import Precision
 
 DTYPES = {"float32": torch.float32, "bfloat16": torch.bfloat16}
@@ -25,7 +27,7 @@ def resolve_precision(precision: Precision) -> Literal["float32", "bfloat16"]:
     """Return what `auto` stands for on this machine; the others as they are."""
     if precision != "auto":
         return precision
-    return "bfloat16" if torch.cuda.is_available() and torch.cuda.is_bf16_supported() else "float32"
+    return "bfloat16" if has_bfloat16_gpu() else "float32"
 
 
 def dtype_of(precision: Precision) -> torch.dtype:
@@ -35,31 +37,56 @@ def dtype_of(precision: Precision) -> torch.dtype:
 
 @dataclass(frozen=True)
 class Products:
-    """How a pass multiplies: the dtype of its tensors, and whether what enters a linear layer is rounded to bfloat16 first."""
+    """How a pass multiplies.
+
+    Attributes:
+        dtype: of its activations.
+        units: bfloat16, where a processor's units multiply it, float32 in and out; None elsewhere.
+        is_rounded: what enters a linear layer is rounded to bfloat16 and multiplied in `dtype`.
+    """
 
     dtype: torch.dtype
+    units: torch.dtype | None = None
     is_rounded: bool = False
 
+    @property
+    def multiplied(self) -> torch.dtype:
+        """The dtype of what is multiplied."""
+        return self.units or self.dtype
+
     def operand(self, values: Tensor) -> Tensor:
-        """Return values as they enter a product; a rounding passes gradients on as they are."""
-        values = values.to(self.dtype)
+        """Return values, or a matrix, as they enter a product; a rounding passes gradients on as they are."""
+        values = values.to(self.multiplied)
         if not self.is_rounded:
             return values
         return _Rounding.apply(values) if torch.is_grad_enabled() else values.bfloat16().float()
 
+    def linear(self, values_RX: Tensor, matrix_YX: Tensor, bias_Y: Tensor | None = None) -> Tensor:
+        """Return values · matrixᵀ + bias, (rows, outputs), in `dtype`; the matrix comes from `operand`."""
+        if self.units is None:
+            return functional.linear(self.operand(values_RX), matrix_YX, bias_Y)
+        product = even_linear(values_RX, matrix_YX)
+        return product if bias_Y is None else product + bias_Y
+
 
 def products_in(precision: Precision) -> Products:
     """Return how this machine multiplies in a precision."""
-    dtype = dtype_of(precision)
-    return Products(torch.float32, is_rounded=True) if dtype is torch.bfloat16 and not has_fast_bfloat16() else Products(dtype)
+    if dtype_of(precision) is torch.float32:
+        return Products(torch.float32)
+    if has_bfloat16_gpu():
+        return Products(torch.bfloat16)
+    return Products(torch.float32, units=torch.bfloat16) if has_bfloat16_units() else Products(torch.float32, is_rounded=True)
+
+
+def has_bfloat16_gpu() -> bool:
+    """Say whether models lie on a GPU that multiplies bfloat16."""
+    return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
 
 
 @functools.cache
-def has_fast_bfloat16() -> bool:
-    """Say whether this machine multiplies bfloat16 faster than float32."""
-    if torch.cuda.is_available():
-        return torch.cuda.is_bf16_supported()
-    return prefers_bfloat16(torch.cpu.get_capabilities())
+def has_bfloat16_units() -> bool:
+    """Say whether models lie on a processor that multiplies bfloat16 faster than float32."""
+    return not torch.cuda.is_available() and prefers_bfloat16(torch.cpu.get_capabilities())
 
 
 def prefers_bfloat16(processor: dict[str, object]) -> bool:

@@ -30,7 +30,7 @@ class StepFloors:
     def __init__(self, model: "PreTrainedModel", *, precision: Precision, is_adapted: bool = False, ranks: int = 1) -> None:
         """Args: is_adapted: low-rank adapters alone are trained; ranks: processes, each as fast as this one, that share a step."""
         self.shape = config_shape(model.config.to_dict(), source="the model's config")
-        self.dtype = str(products_in(precision).dtype).removeprefix("torch.")
+        self.dtype = str(products_in(precision).multiplied).removeprefix("torch.")
         self.device = str(model.device)
         self.passes = ADAPTED if is_adapted else TRAINED
         self.ranks = ranks

@@ -95,7 +95,7 @@ def create_optimiser(model: "Module", settings: OptimiserSettings, *, precision:
         parts.append(torch.optim.AdamW(groups, lr=settings.learning_rate, betas=settings.betas, fused=True))
     if layers:
         group = {"params": layers, "rate_share": 1.0}
-        rule = {"momentum": 0.95, "weight_decay": settings.weight_decay, "dtype": products_in(precision).dtype}
+        rule = {"momentum": 0.95, "weight_decay": settings.weight_decay, "dtype": products_in(precision).multiplied}
         parts.append(Muon([group], lr=settings.learning_rate, **rule))
     return MatrixOptimiser(parts, frozen=frozen_digest(model))
 

@@ -89,7 +89,7 @@ def test_a_sequence_does_not_see_its_neighbours(tiny_model):
 
 @pytest.mark.parametrize("has_units", [True, False], ids=["bfloat16 units", "rounded operands"])
 def test_bfloat16_stays_near_float32(tiny_model, monkeypatch, has_units):
-    monkeypatch.setattr(precision, "has_fast_bfloat16", lambda: has_units)
+    monkeypatch.setattr(precision, "has_bfloat16_units", lambda: has_units)
     batch = pack_sequences(_sequences((30, 20)))
     exact, rounded = (forward_packed(tiny_model, batch, precision=name) for name in ("float32", "bfloat16"))
     # bfloat16 keeps 8 bits: about 0.4 % a product, a few per cent over two layers.
@@ -101,7 +101,7 @@ def test_rounded_operands_lose_less_than_bfloat16_units_and_give_their_gradients
     batch = pack_sequences(_sequences((30, 20)))
     found = {}
     for name, number_type, has_units in (("exact", "float32", True), ("units", "bfloat16", True), ("rounded", "bfloat16", False)):
-        monkeypatch.setattr(precision, "has_fast_bfloat16", lambda has_units=has_units: has_units)
+        monkeypatch.setattr(precision, "has_bfloat16_units", lambda has_units=has_units: has_units)
         hidden_TD = forward_packed(tiny_model, batch, precision=number_type)
         hidden_TD.square().sum().backward()
         found[name] = {"hidden": hidden_TD.detach(), **_gradients(tiny_model)}

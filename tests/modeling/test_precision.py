@@ -28,7 +28,7 @@ def test_an_explicit_precision_is_kept():
 
 @pytest.mark.parametrize("has_units", [True, False])
 def test_auto_is_float32_on_every_processor_so_that_a_recipe_gives_the_same_model(monkeypatch, has_units):
-    monkeypatch.setattr(precision, "has_fast_bfloat16", lambda: has_units)
+    monkeypatch.setattr(precision, "has_bfloat16_units", lambda: has_units)
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     assert (resolve_precision("auto"), dtype_of("auto")) == ("float32", torch.float32)
     assert products_in("auto") == Products(torch.float32)
@@ -46,12 +46,12 @@ def test_auto_is_bfloat16_on_a_gpu_that_has_it(monkeypatch, is_supported, expect
     [
         ("float32", True, Products(torch.float32)),
         ("float32", False, Products(torch.float32)),
-        ("bfloat16", True, Products(torch.bfloat16)),
+        ("bfloat16", True, Products(torch.float32, units=torch.bfloat16)),
         ("bfloat16", False, Products(torch.float32, is_rounded=True)),
     ],
 )
 def test_bfloat16_is_multiplied_in_float32_where_its_units_are_slow_or_missing(monkeypatch, name, has_units, expected):
-    monkeypatch.setattr(precision, "has_fast_bfloat16", lambda: has_units)
+    monkeypatch.setattr(precision, "has_bfloat16_units", lambda: has_units)
     assert products_in(name) == expected
 
 

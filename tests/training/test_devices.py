@@ -110,7 +110,7 @@ class PretendedGpu(TorchFunctionMode):
 def gpu(monkeypatch, plain_varlen_attn):
     """A GPU's own kernels, streams and graphs are not there to be pretended: the same is computed without them."""
     monkeypatch.setattr(compiled, "has_compiler", lambda: False)
-    monkeypatch.setattr("components.modeling.precision.has_fast_bfloat16", lambda: True)
+    monkeypatch.setattr("components.modeling.precision.has_bfloat16_gpu", lambda: True)
     monkeypatch.setattr(StepGraph, "_record", lambda self: None)
     monkeypatch.setattr("torch.nn.attention.varlen.varlen_attn", plain_varlen_attn)
     monkeypatch.setattr(torch.cuda, "get_device_capability", lambda device: (9, 0))
