@@ -23,7 +23,8 @@ PATTERNS: dict[str, tuple[re.Pattern[str], ...]] = {
             r"(?:https?://|www\.)[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+(?::\d+)?(?:/(?:[A-Za-z0-9_~%&=?./#+-]*[A-Za-z0-9_~/#=])?)?"
         ),
         # Not behind a lone capital: letter and numbers are a code (G41.1), however many numbers a model may write after it.
-        re.compile(r"(?<![\d.])(?<!\b[A-Z])(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\d.]\d)"),
+        # One of the four has several digits: 4.2.1.3 is a section of a guideline, and 5.5.5.5 a small model repeating itself.
+        re.compile(r"(?<![\d.])(?<!\b[A-Z])(?=(?:\d\.){0,3}\d\d)(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\d.]\d)"),
     ),
     "DATE": (
         re.compile(rf"\b{MONTH} {DAY}(?:st|nd|rd|th)?,? {YEAR}\b"),
