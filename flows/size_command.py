@@ -35,7 +35,7 @@ class RunSpeed:
         from components.sizing.machine import measure_machine
 
         found = measure_machine(threads=self.threads or len(os.sched_getaffinity(0)))
-        flops = found.bfloat16 if products_in(self.precision).dtype is torch.bfloat16 else found.float32  # type: ignore[arg-type]
+        flops = found.bfloat16 if products_in(self.precision).multiplied is torch.bfloat16 else found.float32  # type: ignore[arg-type]
         return self.gigaflops * GIGA or flops, self.gigabytes * GIGA or found.bandwidth
 
 

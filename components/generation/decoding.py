@@ -99,7 +99,8 @@ class Decoding:
 
     def _draw(self, step: int) -> tuple[Tensor, Tensor]:
         """Return each row's next token and its log-probability at the sampling temperature."""
-        logits_RV = self.weights.products.linear(self.hidden, self.head_VD).float()
+        products = self.weights.products
+        logits_RV = products.linear(products.entering(self.hidden), self.head_VD).float()
         return draw_tokens(logits_RV, self.numbers[:, step].index_select(0, self.row), temperature=self.options.temperature)
 
     def _compact(self, tokens: Tensor, *, filled: int) -> Tensor:

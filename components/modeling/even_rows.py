@@ -2,8 +2,7 @@
 
 PyTorch multiplies bfloat16 by oneDNN, which compiles a kernel for every new shape: 2 to 5 ms where the product itself takes
 0.2 to 0.5 (2-core Xeon with AMX, some 1,600 × 192 × 512; float32: 1.1, new shapes or old). Packed batches and live rows are
-hardly ever as many as before, so rows are rounded up, by at most a sixteenth: 16 shapes for each doubling. Activations
-stay float32, in which elementwise parts and attention, whose shapes vary most, compile nothing; the copy that rounds them to
+hardly ever as many as before, so rows are rounded up: to the next 32, above 512 by at most a sixteenth. Activations stay float32, in which elementwise parts and attention, whose shapes vary most, compile nothing; the copy that rounds them to
 bfloat16 on their way into a product fills up the rows too.
 """
 
@@ -15,7 +14,7 @@ LEAST_STEP = 32  # rows
 
 
 def even_rows(rows: int) -> int:
-    """Return the number of rows a product of `rows` is given: rounded up to 16 steps a doubling, at least `LEAST_STEP` apart."""
+    """Return the number of rows a product of `rows` is given: 16 different ones for each doubling, at least `LEAST_STEP` apart."""
     step = max(LEAST_STEP, 1 << max(0, rows.bit_length() - 5))
     return -(-rows // step) * step
 
@@ -46,4 +45,5 @@ class _EvenLinear(torch.autograd.Function):
         filled, matrix = ctx.saved_tensors
         filled_grad = filled_up(grad, matrix.dtype)
         grad_values = (filled_grad @ matrix)[: len(grad)].float() if ctx.needs_input_grad[0] else None
-        return grad_values, filled_grad.t() @ filled if ctx.needs_input_grad[1] else None
+        grad_matrix = filled_grad.t() @ filled if ctx.needs_input_grad[1] else None
+        return grad_values, grad_matrix

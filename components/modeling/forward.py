@@ -113,5 +113,6 @@ def feed_forward(hidden_TD: Tensor, layer: LayerWeights, weights: DecoderWeights
 
 def _multiply(values: Tensor, matrix: Tensor, change: LowRank | None, *, products: Products, bias: Tensor | None = None) -> Tensor:
     """Return values · matrixᵀ, a low-rank change of the matrix added as two thin products."""
+    values = products.entering(values)
     product = products.linear(values, matrix, bias)
-    return product if change is None else product + products.linear(products.linear(values, change.down), change.up)
+    return product if change is None else product + products.linear(products.entering(products.linear(values, change.down)), change.up)

@@ -62,7 +62,7 @@ def head_logprobs(
     """Do `logprobs_and_entropy` with the head's weight, (vocabulary, hidden)."""
     products = products_in(precision)
     hidden_TD, head_VD = products.operand(hidden_TD), products.operand(weight_VD)
-    if products.units is None:
+    if not products.has_units:
         return _SelectedLogprobs.apply(hidden_TD, head_VD, targets_T, temperature, with_entropy)
     tokens = len(targets_T)
     more = even_rows(tokens) - tokens

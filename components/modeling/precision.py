@@ -1,12 +1,11 @@
 """Which number type products are computed in: float32, bfloat16, or `auto`: bfloat16 on a GPU, float32 on any processor.
 
-`auto` does not ask which processor it is, so that a recipe moved to another node trains another model in no more than
-its last bits. `bfloat16` on a processor keeps activations float32 and rounds what enters a linear layer. Where there are
-units for bfloat16 (Intel's AMX, AMD's AVX512-BF16) they multiply it, and their results are rounded too (even_rows.py). On
-Intel processors that have the AVX512-BF16 instructions alone these lose (Xeon, 2 cores, 2304 × 192 × 1024: float32 324
-GFLOP/s, bfloat16 165); there rounded operands are multiplied in float32 (one core, 1614 × 192 × 1024: 4.3 ms with the
-rounding, 7.8 as the processor's own). That choice reads what the processor says of itself, never a clock, so that equal
-machines give equal bytes.
+`auto` does not ask which processor it is: between two of them the order of sums differs, not the number type. `bfloat16`
+on a processor keeps activations float32 and rounds what enters a linear layer. Where there are units for bfloat16 (Intel's
+AMX, AMD's AVX512-BF16) they multiply it, and their results are rounded too (even_rows.py). On Intel processors that have the
+AVX512-BF16 instructions alone these lose (Xeon, 2 cores, 2304 × 192 × 1024: float32 324 GFLOP/s, bfloat16 165); there
+rounded operands are multiplied in float32 (one core, 1614 × 192 × 1024: 4.3 ms with the rounding, 7.8 as the processor's
+own). That choice reads what the processor says of itself, never a clock, so that equal machines give equal bytes.
 """
 
 import functools
@@ -41,30 +40,34 @@ class Products:
 
     Attributes:
         dtype: of its activations.
-        units: bfloat16, where a processor's units multiply it, float32 in and out; None elsewhere.
+        has_units: a processor's units multiply, in bfloat16, what is float32 before and after (even_rows.py).
         is_rounded: what enters a linear layer is rounded to bfloat16 and multiplied in `dtype`.
     """
 
     dtype: torch.dtype
-    units: torch.dtype | None = None
+    has_units: bool = False
     is_rounded: bool = False
 
     @property
     def multiplied(self) -> torch.dtype:
         """The dtype of what is multiplied."""
-        return self.units or self.dtype
+        return torch.bfloat16 if self.has_units else self.dtype
 
     def operand(self, values: Tensor) -> Tensor:
-        """Return values, or a matrix, as they enter a product; a rounding passes gradients on as they are."""
+        """Return values, or a matrix, as they are multiplied; a rounding passes gradients on as they are."""
         values = values.to(self.multiplied)
         if not self.is_rounded:
             return values
         return _Rounding.apply(values) if torch.is_grad_enabled() else values.bfloat16().float()
 
+    def entering(self, values_RX: Tensor) -> Tensor:
+        """Return values as `linear` takes them, for one product or several: an operand, but that with units the product rounds."""
+        return values_RX if self.has_units else self.operand(values_RX)
+
     def linear(self, values_RX: Tensor, matrix_YX: Tensor, bias_Y: Tensor | None = None) -> Tensor:
-        """Return values · matrixᵀ + bias, (rows, outputs), in `dtype`; the matrix comes from `operand`."""
-        if self.units is None:
-            return functional.linear(self.operand(values_RX), matrix_YX, bias_Y)
+        """Return values · matrixᵀ + bias, (rows, outputs), in `dtype`; values come from `entering`, the matrix from `operand`."""
+        if not self.has_units:
+            return functional.linear(values_RX, matrix_YX, bias_Y)
         product = even_linear(values_RX, matrix_YX)
         return product if bias_Y is None else product + bias_Y
 
@@ -75,12 +78,13 @@ def products_in(precision: Precision) -> Products:
         return Products(torch.float32)
     if has_bfloat16_gpu():
         return Products(torch.bfloat16)
-    return Products(torch.float32, units=torch.bfloat16) if has_bfloat16_units() else Products(torch.float32, is_rounded=True)
+    return Products(torch.float32, has_units=True) if has_bfloat16_units() else Products(torch.float32, is_rounded=True)
 
 
+@functools.cache
 def has_bfloat16_gpu() -> bool:
-    """Say whether models lie on a GPU that multiplies bfloat16."""
-    return torch.cuda.is_available() and torch.cuda.is_bf16_supported()
+    """Say whether models lie on a GPU that multiplies bfloat16 itself, not by emulation."""
+    return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 @functools.cache

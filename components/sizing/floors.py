@@ -49,18 +49,18 @@ def forward_flops(shape: DecoderShape, trees: Sequence[Tree], *, headed: float, 
     )
 
 
-def generate_floor(shape: DecoderShape, trees: Sequence[Tree], *, speed: DeviceSpeed, value_bytes: int) -> float:
+def generate_floor(shape: DecoderShape, trees: Sequence[Tree], *, speed: DeviceSpeed, weight_bytes: int, cached_bytes: int) -> float:
     """Return the floor of one rollout, in seconds: `trees` are its prompts and what was drawn for them.
 
     The first token of an answer comes of the prefill, so an answer of n tokens takes n − 1 decode steps.
 
     Args:
-        value_bytes: of a weight, a key or a value as the sampler holds them.
+        weight_bytes, cached_bytes: of a weight, and of a number of a key or value, as the sampler holds them.
     """
     if not trees:
         return 0.0
-    weights = (shape.body + shape.head) * value_bytes
-    cached = shape.cache_bytes(bytes_per_value=value_bytes)
+    weights = (shape.body + shape.head) * weight_bytes
+    cached = shape.cache_bytes(bytes_per_value=cached_bytes)
     prompts = [Tree(tree.prompt) for tree in trees]
     prefill = max(weights / speed.bandwidth, forward_flops(shape, prompts, headed=len(prompts)) / speed.flops)
     each = [(tree.prompt, length) for tree in trees for length in tree.answers]

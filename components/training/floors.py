@@ -21,8 +21,6 @@ if TYPE_CHECKING:
     import torch
     from transformers import PreTrainedModel
 
-VALUE_BYTES = {"float32": 4, "bfloat16": 2}
-
 
 class StepFloors:
     """Floors of the steps of one model, on its device and in the number type that it multiplies in."""
@@ -30,7 +28,8 @@ class StepFloors:
     def __init__(self, model: "PreTrainedModel", *, precision: Precision, is_adapted: bool = False, ranks: int = 1) -> None:
         """Args: is_adapted: low-rank adapters alone are trained; ranks: processes, each as fast as this one, that share a step."""
         self.shape = config_shape(model.config.to_dict(), source="the model's config")
-        self.dtype = str(products_in(precision).multiplied).removeprefix("torch.")
+        self.products = products_in(precision)
+        self.dtype = str(self.products.multiplied).removeprefix("torch.")
         self.device = str(model.device)
         self.passes = ADAPTED if is_adapted else TRAINED
         self.ranks = ranks
@@ -55,7 +54,7 @@ class StepFloors:
 
     def generate(self, trees: Sequence[Tree]) -> float:
         """Return the seconds of one rollout; see `generate_floor`."""
-        return generate_floor(self.shape, trees, speed=self.speed, value_bytes=VALUE_BYTES[self.dtype])
+        return generate_floor(self.shape, trees, speed=self.speed, weight_bytes=self.products.multiplied.itemsize, cached_bytes=self.products.dtype.itemsize)
 
 
 def settled_clock(device: "torch.device") -> float:

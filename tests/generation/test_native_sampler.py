@@ -85,8 +85,9 @@ def test_prompts_whose_answers_have_all_ended_leave_with_their_padding(tiny_mode
             torch.testing.assert_close(torch.tensor(one.logprobs), torch.tensor(other.logprobs), rtol=0, atol=1e-5)
 
 
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
-def test_steps_of_fixed_shapes_draw_what_plain_steps_draw(tiny_model, tiny_tokenizer, monkeypatch, precision):
+@pytest.mark.parametrize(("precision", "has_units"), [("float32", False), ("bfloat16", False), ("bfloat16", True)])
+def test_steps_of_fixed_shapes_draw_what_plain_steps_draw(tiny_model, tiny_tokenizer, monkeypatch, precision, has_units):
+    monkeypatch.setattr("components.modeling.precision.has_bfloat16_units", lambda: has_units)
     monkeypatch.setattr(step_graph, "BLOCK", 4)  # the suffix grows over several blocks
     monkeypatch.setattr(decoding, "RECORDED_COMPACT_BELOW", 0.85)
     model = _eager_to_stop(tiny_model, tiny_tokenizer)

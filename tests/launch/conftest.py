@@ -32,8 +32,7 @@ POD = {"image": "trainer:1", "cpus": 2, "memory_gibibytes": 4, "gpus": 2}
 
 SMALL = {
     "model": {"vocabulary": 512, "hidden": 32, "layers": 2, "heads": 4, "key_value_heads": 2, "head_dimension": 8, "intermediate": 48},
-    # float32: in bfloat16, which `auto` is on a processor with AMX, other passes round otherwise, and weights part by more than 1e-5
-    "pretraining": {"steps": 8, "batch_tokens": 256, "micro_tokens": 96, "validate_every": 4, "checkpoint_every": 3, "precision": "float32"},
+    "pretraining": {"steps": 8, "batch_tokens": 256, "micro_tokens": 96, "validate_every": 4, "checkpoint_every": 3},
 }  # fmt: skip
 
 

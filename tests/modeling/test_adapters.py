@@ -125,7 +125,9 @@ def test_a_variant_of_lora_is_refused(tiny_model):
         _packed(tiny_model)
 
 
-def test_bfloat16_keeps_changes_that_a_merged_matrix_would_round_away(tiny_model):
+@pytest.mark.parametrize("has_units", [True, False])
+def test_bfloat16_keeps_changes_that_a_merged_matrix_would_round_away(tiny_model, monkeypatch, has_units):
+    monkeypatch.setattr("components.modeling.precision.has_bfloat16_units", lambda: has_units)
     base = copy.deepcopy(tiny_model)
     model = _with_adapters(tiny_model)
     for name, parameter in model.named_parameters():

@@ -10,7 +10,7 @@ from components.modeling.logprobs import head_logprobs
 
 
 @pytest.mark.parametrize(("rows", "expected"), [(1, 32), (32, 32), (33, 64), (511, 512), (513, 544), (1025, 1088), (4096, 4096), (4097, 4352)])
-def test_rows_are_rounded_up_to_sixteen_steps_a_doubling(rows, expected):
+def test_rows_are_rounded_up_to_few_different_numbers(rows, expected):
     assert even_rows(rows) == expected
 
 

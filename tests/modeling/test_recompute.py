@@ -24,10 +24,11 @@ def _run(model, batch, *, precision, recompute):
 
 
 @pytest.mark.parametrize("longest_held", [640, 0], ids=["own products", "flash"])
-@pytest.mark.parametrize("precision", ["float32", "bfloat16"])
+@pytest.mark.parametrize(("precision", "has_units"), [("float32", False), ("bfloat16", False), ("bfloat16", True)])
 @pytest.mark.parametrize("layout", PACKED)
 @pytest.mark.parametrize("rank", [0, 3])
-def test_values_and_gradients_are_the_same_to_the_bit(tiny_model, monkeypatch, longest_held, precision, layout, rank):
+def test_values_and_gradients_are_the_same_to_the_bit(tiny_model, monkeypatch, longest_held, precision, has_units, layout, rank):
+    monkeypatch.setattr("components.modeling.precision.has_bfloat16_units", lambda: has_units)
     monkeypatch.setattr(attention, "LONGEST_HELD", longest_held)
     attach_adapters(tiny_model, AdapterSettings(rank=rank), seed=1)
     other = copy.deepcopy(tiny_model)

@@ -28,30 +28,30 @@ def test_where_reading_is_free_decoding_costs_its_products():
     # prefill of 4 tokens, 8 pairs, one head; the answer of 3 takes two steps that see 5 and 6 keys, the answer of 1 none
     prefill = 2 * 12 * 4 + 2 * 28 + 2 * 16 + 8 * 8  # the last layer is finished for the prompt's last token alone
     steps = (2 * 40 + 2 * 16 + 8 * 5) + (2 * 40 + 2 * 16 + 8 * 6)
-    assert generate_floor(SHAPE, [Tree(4, (1, 3))], speed=DeviceSpeed(1000.0, QUICK), value_bytes=4) == pytest.approx((prefill + steps) / 1000)
+    assert generate_floor(SHAPE, [Tree(4, (1, 3))], speed=DeviceSpeed(1000.0, QUICK), weight_bytes=4, cached_bytes=4) == pytest.approx((prefill + steps) / 1000)
 
 
 def test_where_products_are_free_decoding_costs_its_reads_a_prompt_once_for_its_answers():
     # matrices and head 56 · 4 = 224 bytes a step; a cached token 2 · 1 · 1 · 2 · 4 = 16: the prompt's 4 and each answer's own
     weights, cached = 224, 16
     expected = weights + (weights + (4 + 2 * 1) * cached) + (weights + (4 + 2 * 2) * cached)
-    assert generate_floor(SHAPE, [Tree(4, (3, 3))], speed=DeviceSpeed(QUICK, 1000.0), value_bytes=4) == pytest.approx(expected / 1000)
+    assert generate_floor(SHAPE, [Tree(4, (3, 3))], speed=DeviceSpeed(QUICK, 1000.0), weight_bytes=4, cached_bytes=4) == pytest.approx(expected / 1000)
 
 
 def test_a_prompt_whose_answers_have_ended_is_read_no_more():
     # step 1: both prompts, 4 + 6, and a token of two answers; step 2: the second prompt alone and two tokens
     expected = 224 + (224 + (10 + 2) * 16) + (224 + (6 + 2) * 16)
-    assert generate_floor(SHAPE, [Tree(4, (2,)), Tree(6, (3, 1))], speed=DeviceSpeed(QUICK, 1000.0), value_bytes=4) == pytest.approx(expected / 1000)
+    assert generate_floor(SHAPE, [Tree(4, (2,)), Tree(6, (3, 1))], speed=DeviceSpeed(QUICK, 1000.0), weight_bytes=4, cached_bytes=4) == pytest.approx(expected / 1000)
 
 
 def test_each_decode_step_is_bound_by_what_takes_it_longer():
     # two answers of 2: prefill 96 + 56 + 32 + 64 = 248 operations or 224 bytes; the step 2 · (80 + 32 + 8 · 5) = 304 operations or
     # 224 + 6 · 16 = 320 bytes
-    assert generate_floor(SHAPE, [Tree(4, (2, 2))], speed=DeviceSpeed(1.0, 1.0), value_bytes=4) == 248 + 320
+    assert generate_floor(SHAPE, [Tree(4, (2, 2))], speed=DeviceSpeed(1.0, 1.0), weight_bytes=4, cached_bytes=4) == 248 + 320
 
 
 def test_nothing_drawn_costs_nothing():
-    assert generate_floor(SHAPE, [], speed=DeviceSpeed(1.0, 1.0), value_bytes=4) == 0.0
+    assert generate_floor(SHAPE, [], speed=DeviceSpeed(1.0, 1.0), weight_bytes=4, cached_bytes=4) == 0.0
 
 
 def test_measuring_the_machine_moves_no_random_state_and_is_done_once():

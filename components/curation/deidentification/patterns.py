@@ -23,7 +23,7 @@ PATTERNS: dict[str, tuple[re.Pattern[str], ...]] = {
             r"(?:https?://|www\.)[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)+(?::\d+)?(?:/(?:[A-Za-z0-9_~%&=?./#+-]*[A-Za-z0-9_~/#=])?)?"
         ),
         # Not behind a lone capital: letter and numbers are a code (G41.1), however many numbers a model may write after it.
-        # One of the four has several digits: 4.2.1.3 is a section of a guideline, and 5.5.5.5 a small model repeating itself.
+        # Four single digits are let pass, though 8.8.8.8 is an address: in these texts they are a section (4.2.1.3) or a model repeating itself.
         re.compile(r"(?<![\d.])(?<!\b[A-Z])(?=(?:\d\.){0,3}\d\d)(?:(?:25[0-5]|2[0-4]\d|1?\d?\d)\.){3}(?:25[0-5]|2[0-4]\d|1?\d?\d)(?![\d.]\d)"),
     ),
     "DATE": (
