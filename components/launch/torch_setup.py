@@ -4,8 +4,8 @@ Bytes: a fixed number of threads, and kernels that are deterministic or refused.
 over oneDNN) and oneDNN each keep the last 1,024 primitives, compiled for one shape each. With lengths that vary, every
 step brings new shapes, and a small model's process grows by a gigabyte of kernels it never uses again (one core, bfloat16, a
 model of 2 layers, 100 steps of varying lengths: 1,853 MiB resident with the default, 829 with 64). Where processors multiply
-bfloat16, rows are rounded up so that few shapes are used again and again (components/modeling/even_rows.py), and
-`PRIMITIVES` hold them: some 12 for each number of rows.
+bfloat16, rows are rounded up so that few shapes are used again and again (components/modeling/even_rows.py), some 12 for
+each number of rows, and `PRIMITIVES` hold those of some twenty numbers.
 """
 
 import importlib
