@@ -1,9 +1,9 @@
 """Exact attention over packed tokens on a CPU: head norm, rotary embedding, batched products, one backward of its own.
 
-softmax(q kᵀ / √d + mask) v, blocks padded to their longest segment. Measured on a 2-core CPU, supervised
-tuning of 2.8 million parameters in float32: 13,600 tokens/s with these products, 12,500 with PyTorch's flash kernels. Scores are
-held, so batches with longer keys than `LONGEST_HELD` use PyTorch's flash kernels. A GPU attends in bfloat16 to segments at
-their own lengths (flash_layout.py), in float32 as a processor does to long ones.
+softmax(q kᵀ / √d + mask) v, blocks padded to their longest segment. Measured on a 2-core CPU, supervised tuning
+of 2.8 million parameters in float32: 13,600 tokens/s with these products, 12,500 with PyTorch's flash kernels. Scores are held,
+so batches with longer keys than `LONGEST_HELD` use PyTorch's flash kernels. A GPU attends in bfloat16 to segments at their own
+lengths (flash_layout.py), in float32 as a processor does to long ones.
 
 Shapes: T tokens, H query heads, K key-value heads, D head size; in a block N segments, I queries, J keys.
 """

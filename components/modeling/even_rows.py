@@ -2,7 +2,8 @@
 
 PyTorch multiplies bfloat16 by oneDNN, which compiles a kernel for every new shape: 2 to 5 ms where the product itself takes
 0.2 to 0.5 (2-core Xeon with AMX, some 1,600 × 192 × 512; float32: 1.1, new shapes or old). Packed batches and live rows are
-hardly ever as many as before, so rows are rounded up: to the next 32, above 512 by at most a sixteenth. Activations stay float32, in which elementwise parts and attention, whose shapes vary most, compile nothing; the copy that rounds them to
+hardly ever as many as before, so rows are rounded up: to the next 32, above 512 by at most a sixteenth. Activations stay
+float32, in which elementwise parts and attention, whose shapes vary most, compile nothing; the copy that rounds them to
 bfloat16 on their way into a product fills up the rows too.
 """
 
@@ -15,7 +16,7 @@ LEAST_STEP = 32  # rows
 
 def even_rows(rows: int) -> int:
     """Return the number of rows a product of `rows` is given: 16 different ones for each doubling, at least `LEAST_STEP` apart."""
-    step = max(LEAST_STEP, 1 << max(0, rows.bit_length() - 5))
+    step = max(LEAST_STEP, (1 << rows.bit_length()) // 32)
     return -(-rows // step) * step
 
 

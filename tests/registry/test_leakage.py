@@ -25,7 +25,7 @@ def test_an_identifier_of_any_kind_counts(text):
     "Answer: B", "<think>fever and cough</think> <answer>A, C</answer>", "amoxicillin 500 mg every 8 hours for 7 days", '{"icd10": "I20.9"}',
     "temperature 38.5, blood pressure 120/80, 45 years old", "[NAME-1] was given [DATE-2]", "Crohn's disease; Bell's palsy; 给予阿莫西林",
     '{"answer": "G41.1.11.1.',  # a broken code is no address on the internet
-    "see section 4.2.1.3", "<think>in5.5.5.5 suggest low back pain",  # nor are four digits taken for one, though 8.8.8.8 is
+    "see section 4.2.1.3", "<think>in5.5.5.5 suggest low back pain", "from 8.8.8.8",  # nor are four digits taken for one, though the last is
 ])  # fmt: skip
 def test_medical_answers_and_surrogates_do_not(text):
     assert measure_leakage([answer(text)]).leaking == 0, text
