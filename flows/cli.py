@@ -10,36 +10,52 @@ import time
 import traceback
 
 from components.errors import QuarkmedError, SettingsError
-from components.launch.stage_environment import start_again_with_large_pages
+from components.launch.process_end import leave_out_teardown
+from components.launch.stage_environment import start_again_with_large_pages, was_started_for
 from flows.command_line.app import app, project_root
 
 # isort: off
 from flows.command_line import runs, lineage, services, models, recipes  # noqa: F401 - each adds its commands, in the order of --help
 # isort: on
 
-TRAINING = (["stage"], ["train"])  # commands that train in this very process
+TRAINING = (["stage"], ["train"])  # commands that train in this very process, started and ended with more care
 
 
 def main() -> None:
     """Run a command; end with one message and its exit code."""
-    if sys.argv[1:2] in TRAINING:
-        start_again_with_large_pages()
+    words = sys.argv[1:]
+    if words[:1] not in TRAINING or not was_started_for(words):
+        sys.exit(_run())
+    start_again_with_large_pages()
+    tell_code = leave_out_teardown()
+    code = _run()
+    tell_code(code)
+    sys.exit(code)
+
+
+def _run() -> int:
+    """Run the command; return the exit code, what went wrong said."""
     try:
         app()
+    except SystemExit as ended:  # how typer ends, well or not
+        if not isinstance(ended.code, int | None):
+            raise
+        return ended.code or 0
     except QuarkmedError as error:
         print(f"quarkmed: {_one_line(error)}", file=sys.stderr)
-        sys.exit(error.exit_code)
+        return error.exit_code
     except KeyboardInterrupt:
         print("quarkmed: stopped; run the command again to go on from the last checkpoint", file=sys.stderr)
-        sys.exit(130)
+        return 130
     except BrokenPipeError:
-        sys.exit(0)
+        return 0
     except Exception as error:
         from components.launch.failures import classify_failure
 
         known = classify_failure(error)
         print(f"quarkmed: {_one_line(known)}{_keep_traceback() if type(known) is QuarkmedError else ''}", file=sys.stderr)
-        sys.exit(known.exit_code)
+        return known.exit_code
+    return 0
 
 
 def _one_line(error: Exception) -> str:

@@ -26,13 +26,16 @@ def stage_environment() -> dict[str, str]:
 def start_again_with_large_pages() -> None:
     """Replace this process by the same command with large pages, once; a value of the person's own is left as it is.
 
-    To be called first, before anything is opened or imported that would be paid for twice. A process that was started for
-    something else, and runs the command as part of it, is left as it is.
+    To be called first, before anything is opened or imported that would be paid for twice, in a process that was started for
+    its command (`was_started_for`).
     """
-    words = sys.argv[1:]
-    was_started_for_it = sys.orig_argv[len(sys.orig_argv) - len(words) :] == words
-    if TUNABLES in os.environ or not sys.platform.startswith("linux") or not was_started_for_it:
+    if TUNABLES in os.environ or not sys.platform.startswith("linux"):
         return
     os.environ[TUNABLES] = LARGE_PAGES
     sys.stdout.flush()
     os.execv(sys.executable, [sys.executable, *sys.orig_argv[1:]])
+
+
+def was_started_for(words: list[str]) -> bool:
+    """Say whether this process was started to run the command of these words, and not for something that calls it."""
+    return sys.orig_argv[len(sys.orig_argv) - len(words) :] == words

@@ -14,8 +14,8 @@ from components.launch.stage_environment import LARGE_PAGES, STAGE_ENVIRONMENT, 
 ROOT = Path(__file__).resolve().parents[2]
 SAY = """
 import json, os, sys
-from components.launch.stage_environment import start_again_with_large_pages
-start_again_with_large_pages()
+from components.launch.stage_environment import start_again_with_large_pages, was_started_for
+was_started_for(sys.argv[1:]) and start_again_with_large_pages()
 print(json.dumps([os.environ.get("GLIBC_TUNABLES"), os.getpid(), sys.argv]))
 """
 FAULTS = """

@@ -300,9 +300,11 @@ def run_job(job: dict[str, Any], folder: Path, *, is_main: bool) -> None:
 
 
 def main() -> None:
+    from components.launch.process_end import leave_out_teardown
     from components.launch.torch_setup import prepare_torch
-    from components.training.engines.ranks import join_ranks
+    from components.training.engines.ranks import join_ranks, leave_ranks
 
+    tell_code = leave_out_teardown()
     prepare_torch(1)
     path = Path(sys.argv[1])
     ranks = join_ranks()
@@ -310,7 +312,8 @@ def main() -> None:
         started = time.perf_counter()
         run_job(job, path.parent, is_main=ranks.is_main)
         print(f"{job['name']}: {time.perf_counter() - started:.1f} s", flush=True)
-    torch.distributed.destroy_process_group()
+    leave_ranks()
+    tell_code(0)
 
 
 if __name__ == "__main__":
