@@ -156,8 +156,9 @@ class _HeldAttention(torch.autograd.Function):
     def backward(ctx, grad):  # type: ignore[no-untyped-def]
         normed, scale, norm_weights, cosine, sine, gathered, *all_shares = ctx.saved_tensors
         shape, layout = ctx.shape, ctx.layout
-        padded_grad = grad.new_zeros(layout.outputs, shape.size).index_copy_(0, layout.spread, grad.reshape(-1, shape.size))
-        grad_gathered = torch.empty_like(gathered)
+        padded_grad = functional.pad(grad.reshape(-1, shape.size), (0, 0, 0, 1)).index_select(0, layout.spread_back)
+        grad_gathered = gathered.new_empty(len(gathered) + 1, shape.size)
+        grad_gathered[-1] = 0  # the gradient of heads that no block holds
         for part, shares in zip(layout.blocks, all_shares, strict=True):
             q, k, v = part.of(gathered, shape.key_value_heads)
             grad_q, grad_k, grad_v = part.of(grad_gathered, shape.key_value_heads)
@@ -166,8 +167,7 @@ class _HeldAttention(torch.autograd.Function):
             torch.bmm(grad_scores, k, out=grad_q)
             torch.bmm(grad_scores.transpose(1, 2), q, out=grad_k)
             torch.bmm(shares.transpose(1, 2), out, out=grad_v)
-        grad_heads = grad.new_zeros(len(cosine), shape.heads + 2 * shape.key_value_heads, shape.size)
-        grad_heads.view(-1, shape.size).index_add_(0, layout.gathered, grad_gathered)
+        grad_heads = layout.way_back.summed(grad_gathered).view(len(cosine), -1, shape.size)
         grad_turned = grad_heads[:, : -shape.key_value_heads]
         unturned = rotate(grad_turned, cosine, -sine)  # a rotation's transpose is the rotation back
         grad_weights = None
