@@ -22,16 +22,24 @@ def even_rows(rows: int) -> int:
 
 def even_linear(values_RX: Tensor, matrix_YX: Tensor) -> Tensor:
     """Return values · matrixᵀ, (rows, outputs), float32, multiplied in the matrix's bfloat16; so are both gradients."""
-    return _EvenLinear.apply(values_RX, matrix_YX)
+    if torch.is_grad_enabled():
+        return _EvenLinear.apply(values_RX, matrix_YX)
+    return _product(filled_up(values_RX, matrix_YX.dtype), matrix_YX, rows=len(values_RX))
 
 
 def filled_up(values_RX: Tensor, dtype: torch.dtype) -> Tensor:
     """Return the rows in `dtype`, zeros after them up to an even number."""
-    rows = len(values_RX)
-    filled = values_RX.new_empty(even_rows(rows), *values_RX.shape[1:], dtype=dtype)
+    rows, even = len(values_RX), even_rows(len(values_RX))
+    if rows == even:
+        return values_RX.to(dtype)
+    filled = values_RX.new_empty(even, *values_RX.shape[1:], dtype=dtype)
     filled[:rows] = values_RX
     filled[rows:] = 0
     return filled
+
+
+def _product(filled: Tensor, matrix: Tensor, *, rows: int) -> Tensor:
+    return functional.linear(filled, matrix)[:rows].float()
 
 
 class _EvenLinear(torch.autograd.Function):
@@ -39,7 +47,7 @@ class _EvenLinear(torch.autograd.Function):
     def forward(ctx, values, matrix):  # type: ignore[no-untyped-def]
         filled = filled_up(values, matrix.dtype)
         ctx.save_for_backward(filled, matrix)
-        return functional.linear(filled, matrix)[: len(values)].float()
+        return _product(filled, matrix, rows=len(values))
 
     @staticmethod
     def backward(ctx, grad):  # type: ignore[no-untyped-def]
