@@ -88,7 +88,7 @@ class _SelectedLogprobs(torch.autograd.Function):
             normalisers_T[part] = logits.amax(dim=-1) - shares.amax(dim=-1).log()
             logprobs_T[part] = logits.gather(1, targets_T[part, None])[:, 0] - normalisers_T[part]
             if with_entropy:
-                entropy_T[part] = (normalisers_T[part] - torch.linalg.vecdot(shares, logits)).clamp_(min=0)
+                entropy_T[part] = (normalisers_T[part] - logits.mul_(shares).sum(dim=-1)).clamp_(min=0)
             if is_held:
                 held.append(shares)
         ctx.save_for_backward(hidden_TD, head_VD, targets_T, normalisers_T, entropy_T, *held)
@@ -109,19 +109,40 @@ class _SelectedLogprobs(torch.autograd.Function):
             scale = grad_T[part, None] / ctx.temperature
             shares = held[number] if held else scaled_logits(hidden_TD[part], head_VD, ctx.temperature).sub_(normalisers_T[part, None]).exp_()
             if grad_entropy_T is None:
-                grad_logits = shares * -scale
-            else:
-                entropy_scale = grad_entropy_T[part, None] / ctx.temperature
-                grad_logits = torch.special.entr(shares).mul_(entropy_scale).sub_(shares * (entropy_T[part, None] * entropy_scale + scale))
+                _add_by_shares(scale, shares, targets_T[part], hidden_TD[part], head_VD, grad_hidden[part], grad_head)
+                continue
+            entropy_scale = grad_entropy_T[part, None] / ctx.temperature
+            grad_logits = torch.special.entr(shares).mul_(entropy_scale).sub_(shares * (entropy_T[part, None] * entropy_scale + scale))
             grad_logits.scatter_add_(1, targets_T[part, None], scale)
             grad_logits = grad_logits.to(hidden_TD.dtype)
             grad_hidden[part] = grad_logits @ head_VD
             if grad_head is not None:
-                if grad_logits.dtype == grad_head.dtype:
-                    grad_head.addmm_(grad_logits.t(), hidden_TD[part])
-                else:
-                    grad_head += grad_logits.t() @ hidden_TD[part]
+                _add_product(grad_head, grad_logits.t(), hidden_TD[part])
         return grad_hidden, None if grad_head is None else grad_head.to(head_VD.dtype), None, None, None
+
+
+def _add_by_shares(
+    scale_T1: Tensor, shares_TV: Tensor, targets_T: Tensor, hidden_TD: Tensor, head_VD: Tensor, grad_hidden_TD: Tensor, grad_head_VD: Tensor | None
+) -> None:  # fmt: skip
+    """Write the gradient of a chunk's hidden states and add that of the head, with d log p / d logits = onehot(target) − shares.
+
+    The scale is applied to rows as wide as the hidden state, not the vocabulary, and what belongs to the target is added
+    apart: the gradient of the logits is never written down.
+    """
+    shares_TV = shares_TV.to(head_VD.dtype)
+    torch.sub(head_VD.index_select(0, targets_T), shares_TV @ head_VD, out=grad_hidden_TD).mul_(scale_T1)
+    if grad_head_VD is not None:
+        scaled_TD = hidden_TD * scale_T1.to(hidden_TD.dtype)
+        _add_product(grad_head_VD, shares_TV.t(), -scaled_TD)
+        grad_head_VD.index_add_(0, targets_T, scaled_TD.to(grad_head_VD.dtype))
+
+
+def _add_product(sums: Tensor, first: Tensor, second: Tensor) -> None:
+    """Add a product to float32 sums."""
+    if first.dtype == sums.dtype:
+        sums.addmm_(first, second)
+    else:
+        sums += first @ second
 
 
 def scaled_logits(hidden_TD: Tensor, head_VD: Tensor, temperature: float) -> Tensor:
