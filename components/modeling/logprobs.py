@@ -108,16 +108,22 @@ class _SelectedLogprobs(torch.autograd.Function):
             part = slice(start, start + ctx.chunk)
             scale = grad_T[part, None] / ctx.temperature
             shares = held[number] if held else scaled_logits(hidden_TD[part], head_VD, ctx.temperature).sub_(normalisers_T[part, None]).exp_()
-            if grad_entropy_T is None:
+            if grad_entropy_T is None and head_VD.dtype is torch.float32 and not head_VD.is_cuda:
                 _add_by_shares(scale, shares, targets_T[part], hidden_TD[part], head_VD, grad_hidden[part], grad_head)
                 continue
-            entropy_scale = grad_entropy_T[part, None] / ctx.temperature
-            grad_logits = torch.special.entr(shares).mul_(entropy_scale).sub_(shares * (entropy_T[part, None] * entropy_scale + scale))
+            if grad_entropy_T is None:
+                grad_logits = shares * -scale
+            else:
+                entropy_scale = grad_entropy_T[part, None] / ctx.temperature
+                grad_logits = torch.special.entr(shares).mul_(entropy_scale).sub_(shares * (entropy_T[part, None] * entropy_scale + scale))
             grad_logits.scatter_add_(1, targets_T[part, None], scale)
             grad_logits = grad_logits.to(hidden_TD.dtype)
             grad_hidden[part] = grad_logits @ head_VD
             if grad_head is not None:
-                _add_product(grad_head, grad_logits.t(), hidden_TD[part])
+                if grad_logits.dtype == grad_head.dtype:
+                    grad_head.addmm_(grad_logits.t(), hidden_TD[part])
+                else:
+                    grad_head += grad_logits.t() @ hidden_TD[part]
         return grad_hidden, None if grad_head is None else grad_head.to(head_VD.dtype), None, None, None
 
 
@@ -127,22 +133,14 @@ def _add_by_shares(
     """Write the gradient of a chunk's hidden states and add that of the head, with d log p / d logits = onehot(target) − shares.
 
     The scale is applied to rows as wide as the hidden state, not the vocabulary, and what belongs to the target is added
-    apart: the gradient of the logits is never written down.
+    apart: the gradient of the logits is never written down (2-core Xeon, 3,850 × 192 × 3,072: 31 ms against 35). In bfloat16
+    the two would have to cancel where a target's share is near 1, and its rounding would be left; in float32 that is no more
+    than the shares' own.
     """
-    shares_TV = shares_TV.to(head_VD.dtype)
     torch.sub(head_VD.index_select(0, targets_T), shares_TV @ head_VD, out=grad_hidden_TD).mul_(scale_T1)
     if grad_head_VD is not None:
-        scaled_TD = hidden_TD * scale_T1.to(hidden_TD.dtype)
-        _add_product(grad_head_VD, shares_TV.t(), -scaled_TD)
-        grad_head_VD.index_add_(0, targets_T, scaled_TD.to(grad_head_VD.dtype))
-
-
-def _add_product(sums: Tensor, first: Tensor, second: Tensor) -> None:
-    """Add a product to float32 sums."""
-    if first.dtype == sums.dtype:
-        sums.addmm_(first, second)
-    else:
-        sums += first @ second
+        scaled_TD = hidden_TD * scale_T1
+        grad_head_VD.addmm_(shares_TV.t(), scaled_TD, alpha=-1).index_add_(0, targets_T, scaled_TD)
 
 
 def scaled_logits(hidden_TD: Tensor, head_VD: Tensor, temperature: float) -> Tensor:

@@ -1,5 +1,6 @@
 """Log-probabilities against log_softmax, with gradients, chunked or not."""
 
+import math
 import subprocess
 import sys
 import types
@@ -153,3 +154,16 @@ def test_a_frozen_head_gets_no_gradient_and_the_hidden_states_the_same_one(tiny_
         gradients.append(hidden.grad.clone())
         hidden.grad = tiny_model.lm_head.weight.grad = None
     assert torch.equal(*gradients)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_a_target_that_is_nearly_certain_keeps_its_small_gradient(dtype):
+    """Logits 12 and 63 × 0: 1 − p = 63 / (e¹² + 63), and so are both gradients; the share itself is 1 in bfloat16."""
+    head = torch.zeros(64, 2, dtype=dtype)
+    head[0, 0] = 1
+    hidden = torch.tensor([[12.0, 0.0]], dtype=dtype, requires_grad=True)
+    head.requires_grad_()
+    logprobs._SelectedLogprobs.apply(hidden, head, torch.tensor([0]), 1.0, False)[0].sum().backward()
+    missing = 63 / (math.exp(12) + 63)
+    assert hidden.grad[0, 0].item() == pytest.approx(missing, rel=0.01)
+    assert head.grad[0, 0].item() == pytest.approx(12 * missing, rel=0.01)
