@@ -4,8 +4,8 @@
                            + head · target tokens) + attention
     attention       = 3 · layers · Σ over sequences of 2 · heads · head size · length²     (causal: half of the square)
 
-The embedding costs no product, and logits are made for target tokens alone, so they are counted so, as is what follows the
-last layer's attention (`finishing`); recomputed logits are not counted: three forwards of components/sizing/floors.py. The
+The embedding costs no product, and logits are made for target tokens alone, so they are counted so, as are the last layer's
+queries and what follows its attention (`finishing`); recomputed logits are not counted: three forwards of components/sizing/floors.py. The
 time is that of the supervised loop, optimiser included, on the bench's conversations at the largest size.
 The peak is the best rate over large products in the same run and with the same threads, float32 or bfloat16, whichever is
 higher; beside it stands the share of the best rate of the type it is multiplied in (components/modeling/precision.py).

@@ -33,35 +33,50 @@ class HeadShape:
     size: int
     epsilon: float
 
+    def norms_of_keys(self, norm_weights: Tensor | None) -> Tensor | None:
+        """Return the keys' weights, (K, D), of the queries' and keys', (H + K, D)."""
+        return None if norm_weights is None else norm_weights[self.heads :]
+
 
 def attend_packed(
-    joined: Tensor, norm_weights: Tensor | None, *, cosine: Tensor, sine: Tensor, shape: HeadShape, plan: AttentionPlan
+    joined: Tensor, norm_weights: Tensor | None, *, cosine: Tensor, sine: Tensor, shape: HeadShape, plan: AttentionPlan, queries: Tensor | None = None
 ) -> Tensor:
     """Return the attended values of the plan's queries, (queries, H · D).
 
     Args:
-        joined: (T, H + 2K, D): raw queries, keys and values.
+        joined: (T, H + 2K, D): raw queries, keys and values; with `queries` (T, 2K, D): raw keys and values.
+        queries: (queries, H, D): raw queries of the plan alone, where it `takes_queries_apart`.
         norm_weights: (H + K, D): weights of the query and key norms, the queries' also scaled by 1/√D; None: heads are not
             normed, and the raw queries come scaled.
         cosine, sine: (T, 1, D / 2).
     """
     if plan.flash is not None and takes_flash(joined):
         return _attend_flash(joined, norm_weights, cosine, sine, shape, plan.flash)
-    is_held = joined.device.type == "cpu" and all(block.key_length <= LONGEST_HELD for block in plan.blocks)
-    if is_held:
-        return _HeldAttention.apply(joined, norm_weights, cosine, sine, shape, plan)
+    if _is_held(plan, joined.device):
+        if plan.kept is not None and queries is None:
+            queries, joined = joined[:, : shape.heads].index_select(0, plan.kept), joined[:, shape.heads :]
+        return _HeldAttention.apply(joined, queries, norm_weights, cosine, sine, shape, plan)
     queries, keys, values = rotated_heads(joined, norm_weights, cosine, sine, shape)
     parts = [_attend_padded(queries, keys, values, block.on(joined.device)) for block in plan.blocks]
     return torch.cat(parts).index_select(0, plan.unpad_Q)
 
 
+def takes_queries_apart(plan: AttentionPlan, device: torch.device) -> bool:
+    """Say whether `attend_packed` takes the queries of the plan's tokens alone, so that none are computed for the others."""
+    return plan.kept is not None and _is_held(plan, device)
+
+
+def _is_held(plan: AttentionPlan, device: torch.device) -> bool:
+    return device.type == "cpu" and all(block.key_length <= LONGEST_HELD for block in plan.blocks)
+
+
 def turned_heads(
-    joined: Tensor, norm_weights: Tensor | None, cosine: Tensor, sine: Tensor, shape: HeadShape, *, out: Tensor | None = None
+    raw: Tensor, norm_weights: Tensor | None, cosine: Tensor, sine: Tensor, epsilon: float, *, out: Tensor | None = None
 ) -> tuple[Tensor, Tensor | None, Tensor | None]:
-    """Return scaled queries and keys, normed and rotated, (T, H + K, D), in `out`; and the norm's x̂ and scale. No gradient is recorded."""
-    raw, normed, scale = joined[:, : -shape.key_value_heads], None, None
+    """Return scaled queries or keys, (T, any heads, D), normed and rotated, in `out`; and the norm's x̂ and scale. No gradient is recorded."""
+    normed, scale = None, None
     if norm_weights is not None:
-        normed, scale = normalise_forward(raw, shape.epsilon)
+        normed, scale = normalise_forward(raw, epsilon)
         raw = normed * norm_weights
     return rotate(raw, cosine, sine, out=out), normed, scale
 
@@ -70,13 +85,16 @@ def turned_queries_and_keys(joined: Tensor, norm_weights: Tensor | None, cosine:
     """Return scaled queries and keys, normed and rotated, (T, H + K, D). No gradient is recorded."""
     if joined.is_cuda:
         return fused_gpu.turned_alone(joined, norm_weights, cosine, sine, shape.epsilon, shape.key_value_heads)
-    return turned_heads(joined, norm_weights, cosine, sine, shape)[0]
+    return turned_heads(joined[:, : -shape.key_value_heads], norm_weights, cosine, sine, shape.epsilon)[0]
 
 
 def rotated_heads(
     joined: Tensor, norm_weights: Tensor | None, cosine: Tensor, sine: Tensor, shape: HeadShape
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return scaled queries (T, H, D), keys and values (T, K, D), normed and rotated; differentiable by autograd."""
+    """Return scaled queries, keys and values (T, K, D), normed and rotated; differentiable by autograd.
+
+    On a processor `joined` may hold keys and values alone, and `norm_weights` the keys'; then there are no queries.
+    """
     if joined.is_cuda:
         turned = fused_gpu.turn_heads(joined, norm_weights, cosine, sine, shape.epsilon, shape.key_value_heads)
         return turned.split([shape.heads, shape.key_value_heads, shape.key_value_heads], dim=1)  # type: ignore[return-value]
@@ -85,7 +103,7 @@ def rotated_heads(
         normed = functional.rms_norm(normed, (shape.size,), None, shape.epsilon) * norm_weights
     first, second = normed.chunk(2, dim=-1)
     turned = torch.cat([first * cosine - second * sine, second * cosine + first * sine], dim=-1)
-    return turned[:, : shape.heads], turned[:, shape.heads :], joined[:, -shape.key_value_heads :]
+    return turned[:, : -shape.key_value_heads], turned[:, -shape.key_value_heads :], joined[:, -shape.key_value_heads :]
 
 
 def takes_flash(joined: Tensor) -> bool:
@@ -133,47 +151,75 @@ def _attend_padded(queries: Tensor, keys: Tensor, values: Tensor, block: Attenti
 
 class _HeldAttention(torch.autograd.Function):
     @staticmethod
-    def forward(ctx, joined, norm_weights, cosine, sine, shape, plan):  # type: ignore[no-untyped-def]
+    def forward(ctx, joined, queries, norm_weights, cosine, sine, shape, plan):  # type: ignore[no-untyped-def]
         layout = HeadLayout.of(plan, heads=shape.heads, key_value_heads=shape.key_value_heads)
-        heads = torch.empty_like(joined)
-        heads[:, -shape.key_value_heads :] = joined[:, -shape.key_value_heads :]
-        _, normed, scale = turned_heads(joined, norm_weights, cosine, sine, shape, out=heads[:, : -shape.key_value_heads])
-        gathered = heads.view(-1, shape.size).index_select(0, layout.gathered)
+        raw = (joined,) if queries is None else (queries, joined)
+        turns = _turns(layout, norm_weights, cosine, sine)
+        rows = joined.new_empty(layout.rows, shape.size)
+        norms = []
+        for part, heads, turn in zip(raw, layout.parts(rows), turns, strict=True):
+            heads[:, turn.heads :] = part[:, turn.heads :]
+            norms += turned_heads(part[:, : turn.heads], turn.norm_weights, turn.cosine, turn.sine, shape.epsilon, out=heads[:, : turn.heads])[1:]
+        gathered = rows.index_select(0, layout.gathered)
         outputs = gathered.new_empty(layout.outputs, shape.size)
         all_shares = []
-        for part in layout.blocks:
-            q, k, v = part.of(gathered, shape.key_value_heads)
+        for block in layout.blocks:
+            q, k, v = block.of(gathered, shape.key_value_heads)
             scores = torch.bmm(q, k.transpose(1, 2))
-            scores.view(part.block.segments, shape.heads, -1, part.block.key_length).add_(part.block.bias(scores.dtype))
+            scores.view(block.block.segments, shape.heads, -1, block.block.key_length).add_(block.block.bias(scores.dtype))
             shares = torch.softmax(scores, dim=-1)
-            torch.bmm(shares, v, out=outputs[part.outputs].view_as(q))
+            torch.bmm(shares, v, out=outputs[block.outputs].view_as(q))
             all_shares.append(shares)
-        ctx.save_for_backward(normed, scale, norm_weights, cosine, sine, gathered, *all_shares)
+        ctx.save_for_backward(norm_weights, cosine, sine, gathered, *norms, *all_shares)
         ctx.shape, ctx.layout = shape, layout
         return outputs.index_select(0, layout.spread).view(-1, shape.heads * shape.size)
 
     @staticmethod
     def backward(ctx, grad):  # type: ignore[no-untyped-def]
-        normed, scale, norm_weights, cosine, sine, gathered, *all_shares = ctx.saved_tensors
+        norm_weights, cosine, sine, gathered, *others = ctx.saved_tensors
         shape, layout = ctx.shape, ctx.layout
+        turns = _turns(layout, norm_weights, cosine, sine)
+        norms, all_shares = others[: 2 * len(turns)], others[2 * len(turns) :]
         padded_grad = functional.pad(grad.reshape(-1, shape.size), (0, 0, 0, 1)).index_select(0, layout.spread_back)
         grad_gathered = gathered.new_empty(len(gathered) + 1, shape.size)
         grad_gathered[-1] = 0  # the gradient of heads that no block holds
-        for part, shares in zip(layout.blocks, all_shares, strict=True):
-            q, k, v = part.of(gathered, shape.key_value_heads)
-            grad_q, grad_k, grad_v = part.of(grad_gathered, shape.key_value_heads)
-            out = padded_grad[part.outputs].view_as(q)
+        for block, shares in zip(layout.blocks, all_shares, strict=True):
+            q, k, v = block.of(gathered, shape.key_value_heads)
+            grad_q, grad_k, grad_v = block.of(grad_gathered, shape.key_value_heads)
+            out = padded_grad[block.outputs].view_as(q)
             grad_scores = torch._softmax_backward_data(torch.bmm(out, v.transpose(1, 2)), shares, -1, shares.dtype)
             torch.bmm(grad_scores, k, out=grad_q)
             torch.bmm(grad_scores.transpose(1, 2), q, out=grad_k)
             torch.bmm(shares.transpose(1, 2), out, out=grad_v)
-        grad_heads = layout.way_back.summed(grad_gathered).view(len(cosine), -1, shape.size)
-        grad_turned = grad_heads[:, : -shape.key_value_heads]
-        unturned = rotate(grad_turned, cosine, -sine)  # a rotation's transpose is the rotation back
-        grad_weights = None
-        if norm_weights is None:
-            grad_turned.copy_(unturned)
-        else:
-            grad_weights = (unturned * normed).sum(dim=0, dtype=torch.float32).to(norm_weights.dtype)
-            normalise_backward(unturned.mul_(norm_weights), normed, scale.to(grad.dtype), out=grad_turned)
-        return grad_heads, grad_weights, None, None, None, None
+        parts = layout.parts(layout.way_back.summed(grad_gathered))
+        grad_weights = []
+        for part, turn, normed, scale in zip(parts, turns, norms[::2], norms[1::2], strict=True):
+            grad_turned = part[:, : turn.heads]
+            unturned = rotate(grad_turned, turn.cosine, -turn.sine)  # a rotation's transpose is the rotation back
+            if turn.norm_weights is None:
+                grad_turned.copy_(unturned)
+            else:
+                grad_weights.append((unturned * normed).sum(dim=0, dtype=torch.float32).to(norm_weights.dtype))
+                normalise_backward(unturned.mul_(turn.norm_weights), normed, scale.to(grad.dtype), out=grad_turned)
+        grad_queries = parts[0] if len(parts) > 1 else None
+        return parts[-1], grad_queries, torch.cat(grad_weights) if grad_weights else None, None, None, None, None
+
+
+@dataclass(frozen=True)
+class _Turn:
+    """How the first heads of one of a layout's parts are normed and rotated; the values after them are not."""
+
+    heads: int
+    norm_weights: Tensor | None
+    cosine: Tensor
+    sine: Tensor
+
+
+def _turns(layout: HeadLayout, norm_weights: Tensor | None, cosine: Tensor, sine: Tensor) -> tuple[_Turn, ...]:
+    """Return the turn of each of `layout.parts`."""
+    heads, key_heads = layout.heads, layout.key_value_heads
+    if layout.kept_Q is None:
+        return (_Turn(heads + key_heads, norm_weights, cosine, sine),)
+    of_queries, of_keys = (None, None) if norm_weights is None else norm_weights.split([heads, key_heads])
+    at_queries = (table.index_select(0, layout.kept_Q) for table in (cosine, sine))
+    return _Turn(heads, of_queries, *at_queries), _Turn(key_heads, of_keys, cosine, sine)

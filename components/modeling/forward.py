@@ -16,7 +16,7 @@ from torch import Tensor
 from torch.utils.checkpoint import checkpoint
 
 from components.modeling.adapters import LowRank
-from components.modeling.attention import attend_packed, rotated_heads
+from components.modeling.attention import attend_packed, rotated_heads, takes_queries_apart
 from components.modeling.fused import gated_silu, normalise
 from components.modeling.packed_batch import PackedBatch, ReadTokens
 from components.modeling.precision import Precision, Products
@@ -70,15 +70,18 @@ def forward_layer(
         read: the tokens that are read after the last layer, which is finished for them alone: (tokens read, hidden).
     """
     cosine, sine = rotary
-    joined = project_heads(hidden_TD, layer, weights)
+    shape, plan = weights.shape, batch.attention if read is None else read.attention
+    finished_WD = hidden_TD if read is None else hidden_TD.index_select(0, read.tokens_W)
+    if takes_queries_apart(plan, hidden_TD.device):
+        queries = project_heads(finished_WD, layer, weights, heads=slice(0, shape.heads))
+        joined, norms = project_heads(hidden_TD, layer, weights, heads=slice(shape.heads, None)), shape.norms_of_keys(layer.head_norms)
+    else:
+        queries, joined, norms = None, project_heads(hidden_TD, layer, weights), layer.head_norms
     if collect:
-        collect(*rotated_heads(joined.detach(), layer.head_norms, cosine, sine, weights.shape)[1:])
-    plan = batch.attention if read is None else read.attention
-    attended = attend_packed(joined, layer.head_norms, cosine=cosine, sine=sine, shape=weights.shape, plan=plan)
-    if read is not None:
-        hidden_TD = hidden_TD.index_select(0, read.tokens_W)
-    hidden_TD = hidden_TD + attention_output(attended, layer)
-    return hidden_TD + feed_forward(hidden_TD, layer, weights)
+        collect(*rotated_heads(joined.detach(), norms, cosine, sine, shape)[1:])
+    attended = attend_packed(joined, layer.head_norms, cosine=cosine, sine=sine, shape=shape, plan=plan, queries=queries)
+    finished_WD = finished_WD + attention_output(attended, layer)
+    return finished_WD + feed_forward(finished_WD, layer, weights)
 
 
 def final_norm(hidden_TD: Tensor, weights: DecoderWeights) -> Tensor:
@@ -92,11 +95,14 @@ def rotary_tables(weights: DecoderWeights, positions_T: Tensor) -> tuple[Tensor,
     return angles.cos().to(weights.dtype), angles.sin().to(weights.dtype)
 
 
-def project_heads(hidden_TD: Tensor, layer: LayerWeights, weights: DecoderWeights) -> Tensor:
-    """Return raw queries, keys and values, (tokens, heads + 2 key-value heads, size)."""
+def project_heads(hidden_TD: Tensor, layer: LayerWeights, weights: DecoderWeights, *, heads: slice | None = None) -> Tensor:
+    """Return raw queries, keys and values, (tokens, heads + 2 key-value heads, size); `heads`: these of them alone."""
     normed = normalise(hidden_TD, epsilon=weights.norm_epsilon, dtype=weights.dtype)
-    joined = _multiply(normed, layer.query_key_value, layer.adapters.query_key_value, products=layer.products, bias=layer.query_key_value_bias)
-    return joined.unflatten(-1, (-1, weights.shape.size))
+    matrix, change, bias = layer.query_key_value, layer.adapters.query_key_value, layer.query_key_value_bias
+    if heads is not None:
+        rows = slice(heads.start * weights.shape.size, None if heads.stop is None else heads.stop * weights.shape.size)
+        matrix, change, bias = matrix[rows], change and LowRank(change.down, change.up[rows]), None if bias is None else bias[rows]
+    return _multiply(normed, matrix, change, products=layer.products, bias=bias).unflatten(-1, (-1, weights.shape.size))
 
 
 def attention_output(attended_TD: Tensor, layer: LayerWeights) -> Tensor:

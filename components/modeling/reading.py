@@ -1,8 +1,8 @@
 """Which tokens of a packed batch are read: those that predict a token of the loss, or carry a score.
 
 Nothing looks at the final hidden states of the others, so the last layer needs no more of them than their keys and values:
-its attention, output and feed-forward are computed for the tokens read alone (a GPU's flash attention still for all). Exact: a
-layer's rows meet in attention only.
+its queries, attention, output and feed-forward are computed for the tokens read alone (a GPU's flash attention, and its queries,
+still for all). Exact: a layer's rows meet in attention only.
 Of a conversation's tokens a fifth is read in supervised tuning, of a scored answer one.
 """
 

@@ -52,8 +52,8 @@ class DecoderShape:
 
     @property
     def finishing(self) -> int:
-        """Parameters of one layer that follow its attention: HSD + 3DF; in the last layer, only for tokens that are read."""
-        return self.heads * self.head_size * self.hidden + 3 * self.hidden * self.intermediate
+        """Parameters of one layer but its keys' and values': 2HSD + 3DF; in the last layer, needed only for tokens that are read."""
+        return 2 * self.heads * self.head_size * self.hidden + 3 * self.hidden * self.intermediate
 
     @property
     def head(self) -> int:
@@ -78,7 +78,8 @@ class DecoderShape:
         """Operations of a forward pass: 2 · body a token, 2 · head a token whose logits are needed, 4 · L · H · S a pair attended.
 
         2N a token: arXiv:2001.08361 §2.1; attention: arXiv:2204.02311 appendix B, here with the keys really seen. The last
-        layer is finished for the tokens read alone (components/modeling/reading.py).
+        layer's queries, and what follows its attention, are counted for the tokens read alone (components/modeling/reading.py; a
+        GPU computes the queries of all).
 
         Args: each a number, or arrays of one length for as many passes at once.
             tokens: tokens passed.

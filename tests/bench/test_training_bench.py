@@ -72,9 +72,9 @@ def test_last_line_names_every_ratio_and_leaves_what_was_not_measured_null():
 def test_flops_of_a_step_are_counted_from_the_shape():
     shape = ModelSettings(vocabulary=512, hidden=16, layers=2, heads=2, key_value_heads=1, head_dimension=8, intermediate=32)
     examples = [Example((1, 2, 3), (False, True, True)), Example((4, 5, 6), (False, False, True))]
-    # a layer: q and o 16 · 16 each, k and v 16 · 8 each, three of 16 · 32: 768 + 1536 = 2304, of which 1792 follow attention;
-    # 2 + 2 tokens passed, 3 of them predict a target: products 6 · (2 · 2304 · 4 − 1792 + 16 · 512 · 3); attention 6 · 2 layers · 16 · (4 + 4)
-    assert step_flops(shape, examples, vocabulary=512) == 6 * (18432 - 1792 + 24576) + 1536
+    # a layer: q and o 16 · 16 each, k and v 16 · 8 each, three of 16 · 32: 768 + 1536 = 2304, of which 2048 are not k and v;
+    # 2 + 2 tokens passed, 3 of them predict a target: products 6 · (2 · 2304 · 4 − 2048 + 16 · 512 · 3); attention 6 · 2 layers · 16 · (4 + 4)
+    assert step_flops(shape, examples, vocabulary=512) == 6 * (18432 - 2048 + 24576) + 1536
     assert product_rate(torch.float32, seconds=0.001, shapes=((64, 64, 64),)) > 0
 
 

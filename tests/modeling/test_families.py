@@ -14,7 +14,8 @@ from components.modeling.adapters import attach_adapters
 from components.modeling.forward import forward_packed
 from components.modeling.logprobs import selected_logprobs
 from components.modeling.models import load_model, save_model
-from components.modeling.packing import answer_targets, pack_trees
+from components.modeling.packing import pack_trees
+from components.modeling.reading import in_asked_order, read_answers
 from components.modeling.weights import refuse_unsupported
 from components.settings.training import AdapterSettings
 
@@ -58,9 +59,8 @@ def _policy_loss(logprobs):
 
 
 def _ours(model):
-    packed = pack_trees(PROMPTS, ANSWERS)
-    predictors, targets = answer_targets(packed, answers_per_prompt=[2, 1])
-    hidden = forward_packed(model, packed, precision="float32").index_select(0, predictors)
+    packed, targets = read_answers(pack_trees(PROMPTS, ANSWERS), answers_per_prompt=[2, 1])  # the last layer's queries come apart
+    hidden = in_asked_order(forward_packed(model, packed, precision="float32"), packed)
     return selected_logprobs(model, hidden, targets, temperature=0.8, precision="float32")
 
 

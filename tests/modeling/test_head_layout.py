@@ -16,8 +16,7 @@ SEQUENCES = [[1] * length for length in (7, 1, 3, 12, 2, 2, 5)]
 
 def _assert_laid_out(plan):
     layout = HeadLayout.of(plan, heads=HEADS, key_value_heads=KEY_VALUE_HEADS)
-    names = torch.arange(1000 * EVERY)[:, None]  # of each row of `joined`: 8 · token + head
-    gathered = names.index_select(0, layout.gathered)
+    gathered = _named(layout).index_select(0, layout.gathered)
     outputs = torch.full((layout.outputs, 1), -1)
     for part in layout.blocks:
         queries, keys, values = part.of(gathered, KEY_VALUE_HEADS)
@@ -25,11 +24,24 @@ def _assert_laid_out(plan):
             segment, head = divmod(number, KEY_VALUE_HEADS)
             tokens = part.block.queries.view(part.block.segments, -1)[segment].tolist()
             seen = part.block.keys.view(part.block.segments, -1)[segment].tolist()
-            assert queries[number, :, 0].tolist() == [EVERY * token + 2 * head + query for query in range(2) for token in tokens]
+            assert queries[number, :, 0].tolist() == [EVERY * token + 2 * head + query for query in range(2) for token in _with_queries(plan, tokens)]
             assert keys[number, :, 0].tolist() == [EVERY * token + HEADS + head for token in seen]
             assert values[number, :, 0].tolist() == [EVERY * token + HEADS + KEY_VALUE_HEADS + head for token in seen]
         outputs[part.outputs] = gathered[part.queries]
     return outputs.index_select(0, layout.spread).view(-1, HEADS).tolist()
+
+
+def _named(layout):
+    """Name every row 8 · token + head, as they lie: all of a token side by side, or queries apart."""
+    names = torch.arange(len(layout.key_rows) * EVERY).view(-1, EVERY)
+    if layout.kept_Q is None:
+        return names.view(-1, 1)
+    return torch.cat([names[layout.kept_Q, :HEADS].flatten(), names[:, HEADS:].flatten()])[:, None]
+
+
+def _with_queries(plan, tokens):
+    """Name each token's query: for padding, token 0, where it has none, that of the first that has."""
+    return tokens if plan.kept is None else [token if token in plan.kept else int(plan.kept[0]) for token in tokens]
 
 
 def test_sequences_of_several_blocks():
@@ -64,7 +76,7 @@ def _plans():
 @pytest.mark.parametrize("plan", [pytest.param(plan, id=name) for name, plan in _plans()])
 def test_the_sum_is_that_over_every_row_gathered(plan):
     layout = HeadLayout.of(plan, heads=HEADS, key_value_heads=KEY_VALUE_HEADS)
-    heads = torch.randn(layout.tokens * EVERY, SIZE, dtype=torch.float64, generator=torch.Generator().manual_seed(1), requires_grad=True)
+    heads = torch.randn(layout.rows, SIZE, dtype=torch.float64, generator=torch.Generator().manual_seed(1), requires_grad=True)
     weights = torch.randn(layout.outputs, SIZE, dtype=torch.float64, generator=torch.Generator().manual_seed(2))
 
     gathered = heads.index_select(0, layout.gathered)  # autograd adds every row up

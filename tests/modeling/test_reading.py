@@ -76,7 +76,7 @@ def test_the_last_layer_is_finished_for_the_tokens_read_alone(tiny_model):
         with torch.no_grad(), FlopCounterMode(display=False) as counter:
             forward_packed(tiny_model, read_at(batch, tokens), precision="float32")
         found.append(counter.get_total_flops())
-    finished = 2 * (shape.heads * shape.head_size * shape.hidden + 3 * shape.hidden * shape.intermediate)
+    finished = 2 * (2 * shape.heads * shape.head_size * shape.hidden + 3 * shape.hidden * shape.intermediate)  # queries, outputs, feed-forward
     attended = 4 * shape.heads * shape.head_size * 20  # scores and sums over the 20 keys of its block
     assert found[0] - found[1] == 76 * (finished + attended)
 

@@ -6,7 +6,7 @@ from components.sizing.floors import Tree, forward_flops, generate_floor
 from components.sizing.machine import DeviceSpeed
 from components.sizing.shape import DecoderShape
 
-# D(H + 2K)S + HSD + 3DF = 2 · 3 · 2 + 2 · 2 + 3 · 2 · 4 = 40, of which 28 follow attention; head 8 · 2; a pair attended costs 4LHS = 8
+# D(H + 2K)S + HSD + 3DF = 2 · 3 · 2 + 2 · 2 + 3 · 2 · 4 = 40, of which 8 are keys' and values'; head 8 · 2; a pair attended costs 4LHS = 8
 SHAPE = DecoderShape(layers=1, hidden=2, heads=1, key_value_heads=1, head_size=2, intermediate=4, vocabulary=8)
 QUICK = 1e30
 
@@ -19,14 +19,14 @@ def test_a_forward_counts_every_token_once_logits_where_asked_and_pairs_seen():
 
 
 def test_the_last_layer_is_finished_for_the_tokens_read_alone():
-    # 12 parameters a token before attention, 28 after it where the token is read: those with logits, or, without any, 2 scores
-    assert forward_flops(SHAPE, [Tree(3), Tree(5)], headed=4) == 2 * 12 * 8 + 2 * 28 * 4 + 2 * 16 * 4 + 8 * 17
-    assert forward_flops(SHAPE, [Tree(4, (1, 3))], headed=0, read=2) == 2 * 12 * 8 + 2 * 28 * 2 + 8 * 29
+    # 8 parameters a token for its key and value, the 32 others where the token is read: those with logits, or, without any, 2 scores
+    assert forward_flops(SHAPE, [Tree(3), Tree(5)], headed=4) == 2 * 8 * 8 + 2 * 32 * 4 + 2 * 16 * 4 + 8 * 17
+    assert forward_flops(SHAPE, [Tree(4, (1, 3))], headed=0, read=2) == 2 * 8 * 8 + 2 * 32 * 2 + 8 * 29
 
 
 def test_where_reading_is_free_decoding_costs_its_products():
     # prefill of 4 tokens, 8 pairs, one head; the answer of 3 takes two steps that see 5 and 6 keys, the answer of 1 none
-    prefill = 2 * 12 * 4 + 2 * 28 + 2 * 16 + 8 * 8  # the last layer is finished for the prompt's last token alone
+    prefill = 2 * 8 * 4 + 2 * 32 + 2 * 16 + 8 * 8  # the last layer is finished for the prompt's last token alone
     steps = (2 * 40 + 2 * 16 + 8 * 5) + (2 * 40 + 2 * 16 + 8 * 6)
     assert generate_floor(SHAPE, [Tree(4, (1, 3))], speed=DeviceSpeed(1000.0, QUICK), weight_bytes=4, cached_bytes=4) == pytest.approx((prefill + steps) / 1000)
 
@@ -45,9 +45,9 @@ def test_a_prompt_whose_answers_have_ended_is_read_no_more():
 
 
 def test_each_decode_step_is_bound_by_what_takes_it_longer():
-    # two answers of 2: prefill 96 + 56 + 32 + 64 = 248 operations or 224 bytes; the step 2 · (80 + 32 + 8 · 5) = 304 operations or
+    # two answers of 2: prefill 64 + 64 + 32 + 64 = 224 operations, or 224 bytes; the step 2 · (80 + 32 + 8 · 5) = 304 operations or
     # 224 + 6 · 16 = 320 bytes
-    assert generate_floor(SHAPE, [Tree(4, (2, 2))], speed=DeviceSpeed(1.0, 1.0), weight_bytes=4, cached_bytes=4) == 248 + 320
+    assert generate_floor(SHAPE, [Tree(4, (2, 2))], speed=DeviceSpeed(1.0, 1.0), weight_bytes=4, cached_bytes=4) == 224 + 320
 
 
 def test_nothing_drawn_costs_nothing():

@@ -22,8 +22,8 @@ def test_a_run_is_compared_with_what_its_own_tokens_cost(tmp_path):
     # 4 answers of 2 tokens in 2 groups a step; the live group: a prompt of 8 − 4 = 4 tokens and two answers
     assert (counts.steps, counts.answers, counts.prompt_tokens, counts.answer_tokens) == (2, 8.0, 4.0, 2.0)
     rows = {row.what: row for row in compare(SHAPE, counts, flops=1000.0, bandwidth=1e12)}
-    # matrices 40, 28 of them after attention, where 4 of 8 tokens are read; head 16; pairs a live group 4²/2 + 2(2 · 4 + 2²/2) = 28
-    forward = 2 * (2 * 12 * 8 + 2 * 28 * 4 + 2 * 16 * 4 + 4 * 2 * 28)
+    # matrices 40, 8 of them for keys and values, the others where 4 of 8 tokens are read; head 16; pairs a live group 4²/2 + 2(2 · 4 + 2²/2) = 28
+    forward = 2 * (2 * 8 * 8 + 2 * 32 * 4 + 2 * 16 * 4 + 4 * 2 * 28)
     update = 3 * forward + 2 * (2 * 16 * 4)
     assert rows["reference, forward (s)"].predicted == pytest.approx(forward / 1000)
     assert rows["reference, forward (s)"].ratio == pytest.approx(forward / 1000 / 4.0)
@@ -31,7 +31,7 @@ def test_a_run_is_compared_with_what_its_own_tokens_cost(tmp_path):
     assert rows["policy over reference"].predicted == pytest.approx(update / forward)
     assert rows["policy over reference"].measured == 2.5
     # sampling: 16 tokens through body and head, context 4 + 2/2 = 5, and 4 prompts of 4 tokens prefilled, the last of each read, 8 pairs each
-    assert rows["sampling (s)"].predicted == pytest.approx((16 * (2 * 40 + 2 * 16 + 4 * 2 * 5) + 2 * 12 * 16 + 2 * 28 * 4 + 4 * 2 * 32) / 1000)
+    assert rows["sampling (s)"].predicted == pytest.approx((16 * (2 * 40 + 2 * 16 + 4 * 2 * 5) + 2 * 8 * 16 + 2 * 32 * 4 + 4 * 2 * 32) / 1000)
 
 
 def test_a_step_recorded_twice_counts_once(tmp_path):

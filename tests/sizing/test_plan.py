@@ -83,7 +83,7 @@ def test_update_time_by_hand():
     stage = StageShape(name="s", prompts=3, completions=(2,), prompts_per_step=3, prompt_tokens=4, answer_tokens=2, max_new_tokens=2, has_reference=True)
     settings = SizingSettings.model_validate({"assumed": {"update_mfu": 0.5, "lowest_pass_rate": 0, "highest_pass_rate": 1}})
     hardware = HardwareSettings(teraflops=1e-9)  # a thousand operations a second
-    forward = 2 * 12 * 8 + 2 * 28 * 4 + 2 * 16 * 4 + 4 * 1 * 1 * 2 * 28  # 28 of 40 follow attention, for 4 tokens of 8
+    forward = 2 * 8 * 8 + 2 * 32 * 4 + 2 * 16 * 4 + 4 * 1 * 1 * 2 * 28  # 8 of 40 for every key and value, the others for 4 tokens of 8
     update = 3 * forward + 2 * 16 * 4
     seconds = update_seconds(shape, stage, completions=2, gpus=1, hardware=hardware, assumed=settings.assumed, trainer=TrainerShape(recompute=False))
     assert seconds == pytest.approx((update + forward) / 500)
