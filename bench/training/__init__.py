@@ -3,6 +3,7 @@
     make bench NAME=training
     python -m bench.training --quick                                 (a smoke run: tiny, nothing stored)
     python -m bench.training --works sft,reward --sizes 3            (a part)
+    python -m bench.training --go-on                                 (a run that was cut off: what it had measured counts)
 
 Each peer runs in an environment of its own (`bench/peers/`; made once, about 4 GB). Both sides get the same model, the same
 token ids, the same batches, as many threads, the same number type (bfloat16: float32 master weights, products in bfloat16;

@@ -13,6 +13,7 @@ def main() -> int:
     parser.add_argument("--quick", action="store_true", help="a smoke run: tiny models and batches, one pair of turns, nothing stored")
     parser.add_argument("--works", help="comma-separated part of the works, and 'peak' (default: all)")
     parser.add_argument("--store", action="store_true", help="keep the result of a part too, in a file that names its sizes")
+    parser.add_argument("--go-on", action="store_true", help="take up what a run of the same commit, plan and processor had measured when it was cut off")
     parser.add_argument("--sizes", default="1,3,10", help="model sizes in million parameters (default: 1,3,10)")
     parser.add_argument("--pairs", type=int, default=5, help="pairs of turns (default: 5)")
     parser.add_argument("--threads", type=int, default=2, help="threads of both sides (default: 2)")
@@ -40,7 +41,7 @@ def main() -> int:
     console = Console()
     try:
         run_bench(
-            PROJECT, plan, works=works, with_peak="peak" in asked, is_stored=is_whole or arguments.store,
+            PROJECT, plan, works=works, with_peak="peak" in asked, is_stored=is_whole or arguments.store, goes_on=arguments.go_on,
             console=console if console.is_terminal else Console(width=160),
         )  # fmt: skip
     except QuarkmedError as error:

@@ -1,5 +1,6 @@
 """The bench, top to bottom: models, then every work at every size and number type in turn with its peer, then the peak."""
 
+import dataclasses
 import json
 from collections.abc import Sequence
 from contextlib import ExitStack
@@ -9,6 +10,7 @@ import torch
 from rich.console import Console
 from transformers.utils.logging import disable_progress_bar
 
+from bench.machine import cpu_text, git_state
 from bench.peer_environments import peer_python
 from bench.peer_process import PeerProcess
 from bench.training.data import Writer, corpus
@@ -16,6 +18,7 @@ from bench.training.models import save_models
 from bench.training.outcome import print_table, store, summary
 from bench.training.peak import PeakShare, peak_shares
 from bench.training.plan import PRECISIONS, SIZES, Plan
+from bench.training.progress import Progress
 from bench.training.turns import Comparison, rates, take_turns
 from bench.training.works import WORKS, Place, Sides, Work
 from components.launch.torch_setup import prepare_torch
@@ -25,8 +28,15 @@ FOLDER = "var/bench/training"
 CALIBRATION_SEED = 8  # of the prompts on which the chance to stop is set; not those measured
 
 
-def run_bench(project: Path, plan: Plan, *, works: Sequence[str], with_peak: bool, is_stored: bool, console: Console) -> None:
-    """Measure, print the table and the last line; store the result if asked."""
+def run_bench(project: Path, plan: Plan, *, works: Sequence[str], with_peak: bool, is_stored: bool, goes_on: bool, console: Console) -> None:
+    """Measure, print the table and the last line; store the result if asked.
+
+    Args:
+        goes_on: take up what a run of the same commit, plan and processor had measured when it was cut off.
+    """
+    git = git_state(project)
+    of = {"commit": git.sha, "clean": git.is_clean, "plan": dataclasses.asdict(plan) | {"sizes": list(plan.sizes)}, "processor": cpu_text()}
+    progress = Progress.begin(project / FOLDER / "progress.json", of=of, goes_on=goes_on)
     prepare_torch(plan.threads)
     disable_progress_bar()
     folder, lines = project / FOLDER, tuple(corpus(project))
@@ -40,7 +50,10 @@ def run_bench(project: Path, plan: Plan, *, works: Sequence[str], with_peak: boo
         for precision in PRECISIONS:
             place = Place(plan, size, precision, folder / "models" / size, tokenizer, lines)
             for name in works:
-                found = _compare(WORKS[name], place, python=pythons[WORKS[name].peer], folder=folder / f"{name}-{size}-{precision}")
+                found = progress.measured(name, size, precision)
+                if not found:
+                    found = _compare(WORKS[name], place, python=pythons[WORKS[name].peer], folder=folder / f"{name}-{size}-{precision}")
+                    progress.add(found)
                 comparisons.extend(found)
                 for item in found:
                     console.print(f"{name} {item.kind}, {size} M, {precision}: {item.ratio:.2f} x", highlight=False)
@@ -48,6 +61,7 @@ def run_bench(project: Path, plan: Plan, *, works: Sequence[str], with_peak: boo
         shares = peak_shares(place)
     print_table(comparisons, shares, console)
     path = store(comparisons, shares, plan, project) if is_stored else None
+    progress.end()
     print(json.dumps(summary(comparisons, shares, plan, file=str(path.relative_to(project)) if path else None)), flush=True)
 
 
